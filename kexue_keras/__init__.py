@@ -1,0 +1,28 @@
+"""Keras layers, losses, optimizers, decoding and recipes from the articles of kexue.fm.
+
+Importing this package is fast: the subpackages (and with them Keras) load on first use.
+
+Example:
+
+>>> import kexue_keras
+>>> kexue_keras.__version__
+'0.1.0'
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("backend", "datasets", "decoding", "equations", "layers", "losses", "metrics", "models", "tokenizers")
+
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)
