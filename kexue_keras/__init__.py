@@ -13,7 +13,17 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("backend", "datasets", "decoding", "equations", "layers", "losses", "metrics", "models", "tokenizers")
+_SUBMODULES = (
+    "backend",
+    "datasets",
+    "decoding",
+    "equations",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "tokenizers",
+)
 
 __all__ = ["__version__", *_SUBMODULES]
 

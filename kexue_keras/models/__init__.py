@@ -1,0 +1,14 @@
+"""Transformer models and their checkpoints."""
+
+from kexue_keras.models.bert import Bert
+from kexue_keras.models.builder import build_transformer_model
+from kexue_keras.models.checkpoint import load_checkpoint, save_checkpoint
+from kexue_keras.models.tensor_bundle import CheckpointError
+
+__all__ = [
+    "Bert",
+    "CheckpointError",
+    "build_transformer_model",
+    "load_checkpoint",
+    "save_checkpoint",
+]

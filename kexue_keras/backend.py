@@ -1,0 +1,250 @@
+"""The only file that asks which Keras backend runs: gradients, compilation and the train step.
+
+Everything else in the package is written with `keras.ops`. A training strategy (adversarial
+training, gradient penalty, multi-task ...) is written once, as `TrainStep.step`, with
+`value_and_grad`; it then runs inside `fit` on TensorFlow and on JAX.
+"""
+
+import functools
+
+import keras
+from keras import ops
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+
+__all__ = ["TrainStep", "jit", "value_and_grad"]
+
+
+class _RecordingScope(keras.StatelessScope):
+    """A stateless scope that starts from the values of the scope around it and remembers which
+    variables were assigned inside."""
+
+    def __init__(self):
+        super().__init__(collect_losses=True)
+        self.assigned = {}
+        if in_stateless_scope():
+            self.state_mapping.update(get_stateless_scope().state_mapping)
+
+    def add_update(self, update):
+        variable, _ = update
+        self.assigned[id(variable)] = variable
+        super().add_update(update)
+
+
+def value_and_grad(function, variables):
+    """Makes a function that returns `function`'s value and its gradients.
+
+    Works eagerly, inside `fit`, and nested in another `value_and_grad` (second derivatives on
+    JAX and TensorFlow alike). State that `function` changes (the seed of a dropout layer, the
+    statistics of a batch normalization) stays changed.
+
+    Args:
+        function: callable that returns a scalar tensor, or a tuple `(scalar, auxiliary)`.
+        variables: list of `keras.Variable` to differentiate by.
+
+    Returns:
+        A callable with `function`'s arguments that returns `(value, gradients)`; `value` is what
+        `function` returned and `gradients` has one dense tensor per variable, zeros where the
+        value does not depend on it.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> w = keras.Variable([1.0, 2.0])
+    >>> value, (gradient,) = backend.value_and_grad(lambda: keras.ops.sum(w**2), [w])()
+    >>> [float(g) for g in gradient]
+    [2.0, 4.0]
+    """
+    variables = list(variables)
+    backends = {
+        "tensorflow": _value_and_grad_tensorflow,
+        "jax": _value_and_grad_jax,
+        "torch": _value_and_grad_torch,
+    }
+    return backends[_known_backend(backends)](function, variables)
+
+
+def _known_backend(known):
+    name = keras.backend.backend()
+    if name not in known:
+        raise ValueError(
+            f"The Keras backend must be one of {', '.join(sorted(known))} here. Received: {name}"
+        )
+    return name
+
+
+def _scalar_of(output):
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _value_and_grad_tensorflow(function, variables):
+    import tensorflow as tf
+
+    @functools.wraps(function)
+    def evaluate(*args, **kwargs):
+        values = [v.value for v in variables]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            output = function(*args, **kwargs)
+        gradients = tape.gradient(_scalar_of(output), values, unconnected_gradients="zero")
+        return output, [tf.convert_to_tensor(g) for g in gradients]
+
+    return evaluate
+
+
+def _value_and_grad_jax(function, variables):
+    import jax
+
+    @functools.wraps(function)
+    def evaluate(*args, **kwargs):
+        recorded = {}
+
+        def pure(values):
+            with _RecordingScope() as scope:
+                for variable, value in zip(variables, values, strict=True):
+                    scope.state_mapping[id(variable)] = value
+                output = function(*args, **kwargs)
+            recorded.update(scope.assigned)
+            updates = {key: scope.state_mapping[key] for key in scope.assigned}
+            return _scalar_of(output), (output, updates)
+
+        current = [ops.convert_to_tensor(v.value) for v in variables]
+        (_, (output, updates)), gradients = jax.value_and_grad(pure, has_aux=True)(current)
+        for key, variable in recorded.items():
+            variable.assign(updates[key])
+        return output, gradients
+
+    return evaluate
+
+
+def _value_and_grad_torch(function, variables):
+    import torch
+
+    @functools.wraps(function)
+    def evaluate(*args, **kwargs):
+        with torch.enable_grad():
+            output = function(*args, **kwargs)
+        values = [v.value for v in variables]
+        gradients = torch.autograd.grad(_scalar_of(output), values, allow_unused=True)
+        pairs = zip(gradients, values, strict=True)
+        return output, [torch.zeros_like(v) if g is None else g for g, v in pairs]
+
+    return evaluate
+
+
+def jit(function, variables=()):
+    """Compiles `function` with XLA.
+
+    Args:
+        function: callable of tensors (nested in tuples, lists, dicts) to tensors. It must change
+            no variable. One program is compiled per combination of shapes and dtypes.
+        variables: the `keras.Variable`s that `function` reads. JAX takes their current values on
+            every call, so that later training is seen; TensorFlow reads variables by itself.
+
+    Returns:
+        The compiled callable.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> w = keras.Variable(2.0)
+    >>> double = backend.jit(lambda x: w * x, variables=[w])
+    >>> float(double(keras.ops.convert_to_tensor(3.0)))
+    6.0
+    """
+    variables = list(variables)
+    name = _known_backend(("tensorflow", "jax"))
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    import jax
+
+    @jax.jit
+    def pure(values, args):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*args)
+
+    return lambda *args: pure([v.value for v in variables], args)
+
+
+class TrainStep(keras.Model):
+    """A `keras.Model` whose training step is written once for TensorFlow and JAX.
+
+    Subclasses override `step(x, y, sample_weight)`: compute gradients with `value_and_grad`, hand
+    them to `self.optimizer.apply(gradients, variables)`, and return the logs. Assigning a variable
+    inside `step` works on both backends; to keep a variable's value, copy it
+    (`variable.value + 0`), because on TensorFlow `variable.value` follows the variable.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from kexue_keras import backend
+    >>> class SignDescent(backend.TrainStep):
+    ...     def step(self, x, y, sample_weight):
+    ...         loss, gradients = self.loss_and_gradients(x, y, sample_weight)
+    ...         signs = [keras.ops.sign(g) for g in gradients]
+    ...         self.optimizer.apply(signs, self.trainable_variables)
+    ...         return self.logs(loss, x)
+    >>> inputs = keras.Input((2,))
+    >>> model = SignDescent(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+    >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0)
+    >>> sorted(history.history)
+    ['loss']
+    """
+
+    def step(self, x, y, sample_weight):
+        """One update of the weights: the ordinary one unless overridden. Returns a dict of logs."""
+        loss, gradients = self.loss_and_gradients(x, y, sample_weight)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.logs(loss, x)
+
+    def loss_and_gradients(self, x, y=None, sample_weight=None):
+        """The compiled loss of a batch and its gradients by the trainable variables.
+
+        The gradients are of the loss as the optimizer wants it scaled (mixed precision); the loss
+        is not scaled. Compiled metrics are updated.
+        """
+
+        def objective():
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+            return self.optimizer.scale_loss(loss), (loss, y_pred)
+
+        (_, (loss, y_pred)), gradients = value_and_grad(objective, self.trainable_variables)()
+        self.compute_metrics(x, y, y_pred, sample_weight)
+        return loss, gradients
+
+    def logs(self, loss, x):
+        """Adds `loss` to the epoch's mean and returns the current value of every metric."""
+        size = ops.shape(keras.tree.flatten(x)[0])[0]
+        self._loss_tracker.update_state(loss, sample_weight=size)
+        return self.get_metrics_result()
+
+    if keras.backend.backend() == "jax":
+
+        def train_step(self, state, data):
+            groups = (
+                self.trainable_variables,
+                self.non_trainable_variables,
+                self.optimizer.variables,
+                self.metrics_variables,
+            )
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            mapping = [
+                pair
+                for variables, values in zip(groups, state, strict=True)
+                for pair in zip(variables, values, strict=True)
+            ]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                logs = self.step(x, y, sample_weight)
+            read = scope.get_current_value
+            return logs, tuple([read(v) for v in variables] for variables in groups)
+
+    else:
+
+        def train_step(self, data):
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            return self.step(x, y, sample_weight)

@@ -1,0 +1,191 @@
+"""Multi-head attention with bert4keras's arguments."""
+
+import math
+
+import keras
+from keras import initializers, layers, ops
+
+_SCALES = ("sqrt_dim",)
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class MultiHeadAttention(layers.Layer):
+    """Multi-head dot-product attention.
+
+    `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
+    computed in float32 whatever the compute dtype is.
+
+    The parts (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
+    because a decoder that caches keys and values composes them differently.
+
+    Args:
+        heads: number of heads.
+        head_size: size of a head; `None` means the last axis of the query divided by `heads`.
+        output_size: size of the output; `None` means the last axis of the query.
+        use_bias: whether the four projections have a bias.
+        attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`.
+        dropout: dropout rate of the attention probabilities.
+        kernel_initializer: initializer of the four kernels.
+
+    Call arguments:
+        query: floating, `(batch, queries, features)`.
+        key, value: floating, `(batch, keys, features)`; `key` defaults to `query` (self-attention)
+            and `value` to `key`.
+        attention_mask: bool, `(batch, queries or 1, keys)`, True where a query may look. Every
+            query must see at least one key. If given, it is the whole mask.
+
+    Output shape: `(batch, queries, output_size)`.
+
+    Masking: without an `attention_mask`, a Keras mask of `key` hides the keys it marks False.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> attention = layers.MultiHeadAttention(heads=2)
+    >>> attention(np.ones((3, 5, 8), "float32")).shape[1:] == (5, 8)
+    True
+
+    Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+    """
+
+    def __init__(
+        self,
+        heads,
+        head_size=None,
+        output_size=None,
+        use_bias=True,
+        attention_scale="sqrt_dim",
+        dropout=0.0,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if heads < 1:
+            raise ValueError(f"`heads` must be at least 1. Received: {heads}")
+        if attention_scale not in _SCALES:
+            raise ValueError(
+                f"`attention_scale` must be one of {_SCALES}. Received: {attention_scale!r}"
+            )
+        self.supports_masking = True
+        self.heads = heads
+        self.head_size = head_size
+        self.output_size = output_size
+        self.use_bias = use_bias
+        self.attention_scale = attention_scale
+        self.dropout = dropout
+        self.kernel_initializer = initializers.get(kernel_initializer)
+
+    def build(self, query_shape, key_shape=None, value_shape=None):
+        features = query_shape[-1]
+        if self.head_size is None:
+            if features % self.heads:
+                raise ValueError(
+                    f"Without `head_size`, `heads` must divide the query's last axis {features}. "
+                    f"Received: heads={self.heads}"
+                )
+            self._head_size = features // self.heads
+        else:
+            self._head_size = self.head_size
+        self._output_size = self.output_size or features
+        key_shape = key_shape or query_shape
+        value_shape = value_shape or key_shape
+        width = self.heads * self._head_size
+        self.query_dense = self._dense(width, "query", query_shape)
+        self.key_dense = self._dense(width, "key", key_shape)
+        self.value_dense = self._dense(width, "value", value_shape)
+        self.output_dense = self._dense(self._output_size, "output", (*query_shape[:-1], width))
+        self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def _dense(self, units, name, input_shape):
+        dense = layers.Dense(
+            units,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build(input_shape)
+        return dense
+
+    def call(
+        self,
+        query,
+        key=None,
+        value=None,
+        attention_mask=None,
+        query_mask=None,
+        key_mask=None,
+        training=None,
+    ):
+        if key is None:
+            key, key_mask = query, query_mask
+        if value is None:
+            value = key
+        if attention_mask is None and key_mask is not None:
+            attention_mask = key_mask[:, None, :]
+        attended = self.attend(
+            self.project_query(query),
+            self.project_key(key),
+            self.project_value(value),
+            attention_mask,
+            training=training,
+        )
+        return self.merge_heads(attended)
+
+    def project_query(self, x):
+        """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled."""
+        return self._split(self.query_dense(x)) * (1 / math.sqrt(self._head_size))
+
+    def project_key(self, x):
+        """`(batch, length, features)` -> keys `(batch, length, heads, head_size)`."""
+        return self._split(self.key_dense(x))
+
+    def project_value(self, x):
+        """`(batch, length, features)` -> values `(batch, length, heads, head_size)`."""
+        return self._split(self.value_dense(x))
+
+    def _split(self, x):
+        shape = ops.shape(x)
+        return ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
+
+    def attend(self, query, key, value, attention_mask=None, training=False):
+        """Weighted mean of the values for every query.
+
+        Args:
+            query: `(batch, queries, heads, head_size)`, already scaled.
+            key, value: `(batch, keys, heads, head_size)`.
+            attention_mask: bool `(batch, queries or 1, keys)` or None.
+
+        Returns:
+            `(batch, queries, heads, head_size)`.
+        """
+        scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
+        if attention_mask is not None:
+            scores = ops.where(ops.expand_dims(attention_mask, 1), scores, -1e30)
+        weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+        weights = self.dropout_layer(weights, training=training)
+        return ops.einsum("bhqk,bkhd->bqhd", weights, value)
+
+    def merge_heads(self, x):
+        """`(batch, length, heads, head_size)` -> the output `(batch, length, output_size)`."""
+        shape = ops.shape(x)
+        return self.output_dense(ops.reshape(x, (shape[0], shape[1], self.heads * self._head_size)))
+
+    def compute_output_shape(self, query_shape, key_shape=None, value_shape=None):
+        return (*query_shape[:-1], self.output_size or query_shape[-1])
+
+    def compute_mask(self, query, mask=None):
+        return mask
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "head_size": self.head_size,
+            "output_size": self.output_size,
+            "use_bias": self.use_bias,
+            "attention_scale": self.attention_scale,
+            "dropout": self.dropout,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,146 @@
+"""Token and position embeddings with bert4keras's arguments."""
+
+import keras
+from keras import initializers, layers, ops
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class Embedding(layers.Layer):
+    """An embedding whose table is also the output matrix of a language model.
+
+    `layer(token_ids)` looks vectors up; `layer(hidden, mode="dense")` multiplies by the transposed
+    table, so that input and output weights are tied.
+
+    Args:
+        input_dim: size of the vocabulary.
+        output_dim: size of a vector.
+        embeddings_initializer: initializer of the table.
+        mask_zero: whether id 0 is padding. The first position is never masked (as in bert4keras).
+
+    Input shape: int `(batch, length)`; in mode "dense" floating `(..., output_dim)`.
+
+    Output shape: `(batch, length, output_dim)`; in mode "dense" `(..., input_dim)`.
+
+    Masking: makes a Keras mask if `mask_zero`; mode "dense" passes one through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> layer = layers.Embedding(10, 4)
+    >>> hidden = layer(np.array([[1, 2, 3]]))
+    >>> tuple(hidden.shape), tuple(layer(hidden, mode="dense").shape)
+    ((1, 3, 4), (1, 3, 10))
+    """
+
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        mask_zero=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.mask_zero = mask_zero
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.embeddings = self.add_weight(
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            name="embeddings",
+        )
+
+    def call(self, inputs, mode="embedding"):
+        if mode == "embedding":
+            table = ops.cast(self.embeddings, self.compute_dtype)
+            return ops.take(table, ops.cast(inputs, "int32"), axis=0)
+        if mode == "dense":
+            inputs = ops.cast(inputs, self.compute_dtype)
+            return ops.matmul(inputs, ops.transpose(ops.cast(self.embeddings, self.compute_dtype)))
+        raise ValueError(f'`mode` must be "embedding" or "dense". Received: {mode!r}')
+
+    def compute_mask(self, inputs, mask=None):
+        if not self.mask_zero or len(inputs.shape) != 2:
+            return mask
+        visible = ops.not_equal(inputs, 0)
+        return ops.concatenate([ops.ones_like(visible[:, :1]), visible[:, 1:]], axis=1)
+
+    def compute_output_spec(self, inputs, mode="embedding"):
+        shape = inputs.shape[:-1] if mode == "dense" else inputs.shape
+        size = self.input_dim if mode == "dense" else self.output_dim
+        return keras.KerasTensor((*shape, size), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            "mask_zero": self.mask_zero,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class PositionEmbedding(layers.Layer):
+    """Adds a learned vector for every position.
+
+    Args:
+        input_dim: number of positions.
+        output_dim: size of a vector; the last axis of the input.
+        embeddings_initializer: initializer of the table.
+
+    Input and output shape: `(batch, length, output_dim)` with `length <= input_dim`.
+
+    Masking: passes a mask through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> tuple(layers.PositionEmbedding(8, 4)(np.zeros((2, 5, 4), "float32")).shape)
+    (2, 5, 4)
+    """
+
+    def __init__(self, input_dim, output_dim, embeddings_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.embeddings = self.add_weight(
+            shape=(self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            name="embeddings",
+        )
+
+    def call(self, inputs):
+        length = inputs.shape[1]
+        if length is not None and length > self.input_dim:
+            raise ValueError(
+                f"The input of {self.name} may have at most {self.input_dim} positions "
+                f"(`input_dim`). Received: {length}"
+            )
+        table = ops.cast(self.embeddings, self.compute_dtype)
+        return inputs + table[: ops.shape(inputs)[1]]
+
+    def lookup(self, positions):
+        """The vectors of the given int positions, `(...) -> (..., output_dim)`."""
+        return ops.take(ops.cast(self.embeddings, self.compute_dtype), positions, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+        }

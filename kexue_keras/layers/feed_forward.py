@@ -1,0 +1,87 @@
+"""The position-wise feed-forward layer of a transformer."""
+
+import keras
+from keras import activations, initializers, layers
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class FeedForward(layers.Layer):
+    """`activation(x W1 + b1) W2 + b2`.
+
+    Args:
+        units: size of the hidden layer.
+        activation: name or callable; "gelu" is the exact one, `x Phi(x)`.
+        use_bias: whether both kernels have a bias.
+        kernel_initializer: initializer of both kernels.
+
+    Input and output shape: `(..., features)`.
+
+    Masking: passes a mask through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> tuple(layers.FeedForward(16)(np.ones((2, 3, 4), "float32")).shape)
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="gelu",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = exact_activation(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        def dense(units, activation, shape, name):
+            layer = layers.Dense(
+                units,
+                activation=activation,
+                use_bias=self.use_bias,
+                kernel_initializer=self.kernel_initializer.clone(),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            layer.build(shape)
+            return layer
+
+        hidden_shape = (*input_shape[:-1], self.units)
+        self.intermediate_dense = dense(self.units, self.activation, input_shape, "intermediate")
+        self.output_dense = dense(input_shape[-1], None, hidden_shape, "output")
+
+    def call(self, inputs):
+        return self.output_dense(self.intermediate_dense(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+def gelu_tanh(x):
+    """The tanh approximation of GELU that Google's first BERT code used."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+def exact_activation(identifier):
+    """Like `keras.activations.get`, also knowing BERT's names "gelu_new" and "gelu_tanh"."""
+    if identifier in ("gelu_new", "gelu_tanh"):
+        return gelu_tanh
+    return activations.get(identifier)

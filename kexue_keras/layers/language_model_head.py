@@ -1,0 +1,104 @@
+"""Small layers of a language model's head."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class GatherPositions(layers.Layer):
+    """Picks the vectors at some positions of every sequence.
+
+    A masked or conditional language model needs its head, the largest matrix of the model, only
+    where there is a token to predict.
+
+    Call arguments:
+        inputs: list `[x, positions]` of floating `(batch, length, features)` and int
+            `(batch, picked)`; position 0 fills up rows with fewer positions.
+
+    Output shape: `(batch, picked, features)`.
+
+    Masking: makes a mask that hides the filled up places (position 0).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> x = np.arange(6.0).reshape(1, 3, 2)
+    >>> np.asarray(layers.GatherPositions()([x, np.array([[2, 0]])])).tolist()
+    [[[4.0, 5.0], [0.0, 1.0]]]
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        x, positions = inputs
+        return ops.take_along_axis(x, ops.expand_dims(ops.cast(positions, "int32"), 2), axis=1)
+
+    def compute_mask(self, inputs, mask=None):
+        return ops.not_equal(inputs[1], 0)
+
+    def compute_output_spec(self, inputs):
+        x, positions = inputs
+        return keras.KerasTensor((*positions.shape, x.shape[-1]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class FirstToken(layers.Layer):
+    """Picks the first vector of every sequence, BERT's [CLS].
+
+    Input shape: `(batch, length, features)`. Output shape: `(batch, features)`.
+
+    Masking: drops the mask.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> tuple(layers.FirstToken()(np.zeros((2, 3, 4))).shape)
+    (2, 4)
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        return inputs[:, 0]
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *input_shape[2:])
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class BiasAdd(layers.Layer):
+    """Adds a learned bias to the last axis.
+
+    Input and output shape: `(..., features)`.
+
+    Masking: passes a mask through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> np.asarray(layers.BiasAdd()(np.ones((1, 2)))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
