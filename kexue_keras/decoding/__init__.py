@@ -1,0 +1,5 @@
+"""Decoding: cached, batched and compiled generation."""
+
+from kexue_keras.decoding.generator import Generator
+
+__all__ = ["Generator"]

@@ -1,0 +1,205 @@
+"""Cached, batched, compiled generation with a transformer language model."""
+
+import numpy as np
+from keras import ops
+
+from kexue_keras import backend
+from kexue_keras.decoding import beam_search
+from kexue_keras.decoding.cached_transformer import CachedTransformer
+
+_SOURCE_MULTIPLE = 16
+
+
+class Generator:
+    """Generates with a causal or UniLM transformer: beam search, greedy search, sampling.
+
+    Keys and values are cached, whole batches are decoded at once, and the loop is compiled by XLA,
+    once per combination of options and padded sizes (the batch is filled up to a power of two, the
+    prompts to a multiple of 16). Compiled programs are kept; further training of the model is seen.
+
+    Args:
+        model: a model of `build_transformer_model` with application "lm" or "unilm", with or
+            without `target_positions`, or one that holds such layers.
+        end_id: id of the token that ends a text.
+        maxlen: largest number of generated tokens, the end included.
+        start_id: id of a token to begin every target with, if the prompts do not; not returned.
+        minlen: smallest number of generated tokens, the end included.
+
+    Example:
+
+    >>> from kexue_keras import decoding, models
+    >>> model = models.Bert(20, 8, 1, 2, 16, application="unilm", with_mlm="linear")
+    >>> generator = decoding.Generator(model, end_id=3, maxlen=5)
+    >>> results = generator.beam_search([[2, 7, 3], [2, 8, 9, 3]], topk=2)
+    >>> len(results), len(results[0])
+    (2, 2)
+
+    Reference: https://kexue.fm/archives/6933
+    """
+
+    def __init__(self, model, end_id, maxlen=64, start_id=None, minlen=1):
+        if maxlen < 1:
+            raise ValueError(f"`maxlen` must be at least 1. Received: {maxlen}")
+        if not 1 <= minlen <= maxlen:
+            raise ValueError(f"`minlen` must be from 1 to maxlen {maxlen}. Received: {minlen}")
+        self.model = model if hasattr(model, "prefill") else CachedTransformer(model)
+        for name, token in (("end_id", end_id), ("start_id", start_id)):
+            if token is not None and not 0 <= token < self.model.vocab_size:
+                raise ValueError(
+                    f"`{name}` must be an id below {self.model.vocab_size}. Received: {token}"
+                )
+        self.end_id = int(end_id)
+        self.start_id = start_id
+        self.maxlen = maxlen
+        self.minlen = minlen
+        self._programs = {}
+
+    def beam_search(
+        self,
+        token_ids,
+        segment_ids=None,
+        topk=1,
+        min_ends=1,
+        constraint=None,
+        length_penalty=0.0,
+    ):
+        """Finds the most probable continuations of every prompt.
+
+        A hypothesis is finished by its `min_ends`-th `end_id`. Finished hypotheses keep a pool of
+        their own and are never lost; the search of a sample ends when nothing alive can enter its
+        pool. `topk=1` is greedy search.
+
+        Args:
+            token_ids: one list of token ids per sample, `[CLS] question [SEP]` say, or an int
+                array `(batch, length)`, 0 on the right being padding.
+            segment_ids: the same shape; zeros by default. Generated tokens have segment 1 in a
+                UniLM, else that of the prompt's last token.
+            topk: number of beams and, at most, of results.
+            min_ends: how many `end_id` a text must have.
+            constraint: None, or what limits the texts to some set, see `PrefixTree`.
+            length_penalty: results are ranked by `log p / length ** length_penalty`.
+
+        Returns:
+            For every sample a list of `(ids, score)`, best first: ids a list of int that ends with
+            `end_id` if it is finished, score a float in nats. Unfinished texts of length `maxlen`
+            come last, and only if there are fewer than `topk` finished ones.
+        """
+        for name, value in (("topk", topk), ("min_ends", min_ends)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        prompts = self._prompts(token_ids, segment_ids)
+        if not len(prompts["active"]):
+            return []
+        options = {
+            "topk": topk,
+            "maxlen": self.maxlen,
+            "minlen": self.minlen,
+            "min_ends": min_ends,
+            "end_id": self.end_id,
+            "length_penalty": float(length_penalty),
+        }
+        if constraint is not None:
+            raise ValueError(f"`constraint` is not supported. Received: {constraint!r}")
+        found = self._program("beam", options)(*prompts.values())
+        found = {name: ops.convert_to_numpy(value) for name, value in found.items()}
+        return [_best_first(found, i, topk) for i in np.flatnonzero(prompts["active"])]
+
+    def _program(self, kind, options):
+        key = (kind, *sorted(options.items()))
+        if key not in self._programs:
+
+            def run(token_ids, segment_ids, lengths, active):
+                logits, source = self.model.prefill(token_ids, segment_ids, lengths)
+                return beam_search.search(self.model, source, logits, active, options)
+
+            self._programs[key] = backend.jit(run, self.model.variables)
+        return self._programs[key]
+
+    def _prompts(self, token_ids, segment_ids):
+        """The prompts as arrays of padded sizes: token ids, segment ids, lengths, active."""
+        tokens = [_row("token_ids", i, row) for i, row in enumerate(token_ids)]
+        if isinstance(token_ids, np.ndarray):
+            tokens = [row[: _length(row)] for row in tokens]
+        if segment_ids is None:
+            segments = [np.zeros_like(row) for row in tokens]
+        else:
+            segments = [_row("segment_ids", i, row) for i, row in enumerate(segment_ids)]
+        if len(segments) != len(tokens):
+            raise ValueError(
+                f"`segment_ids` must have as many rows as `token_ids`, {len(tokens)}. "
+                f"Received: {len(segments)}"
+            )
+        if isinstance(segment_ids, np.ndarray):
+            segments = [s[: len(t)] for s, t in zip(segments, tokens, strict=True)]
+        if self.start_id is not None:
+            segment = 1 if self.model.mask.mode == "unilm" else 0
+            tokens = [np.append(row, self.start_id) for row in tokens]
+            segments = [np.append(row, segment) for row in segments]
+        for i, (row, segment) in enumerate(zip(tokens, segments, strict=True)):
+            self._check(i, row, segment)
+        longest = max((len(row) for row in tokens), default=1)
+        length = -(-longest // _SOURCE_MULTIPLE) * _SOURCE_MULTIPLE
+        batch = 1 << max(len(tokens) - 1, 0).bit_length() if tokens else 0
+        padded = np.zeros((2, batch, length), "int32")
+        padded[0, :, 0] = self.end_id
+        lengths = np.ones(batch, "int32")
+        for i, rows in enumerate(zip(tokens, segments, strict=True)):
+            for array, row in zip(padded, rows, strict=True):
+                array[i, : len(row)] = row
+            lengths[i] = len(rows[0])
+        return {
+            "token_ids": padded[0],
+            "segment_ids": padded[1],
+            "lengths": lengths,
+            "active": np.arange(batch) < len(tokens),
+        }
+
+    def _check(self, index, tokens, segments):
+        if len(tokens) == 0:
+            raise ValueError(f"`token_ids[{index}]` must hold at least one token. Received: []")
+        if len(tokens) != len(segments):
+            raise ValueError(
+                f"`segment_ids[{index}]` must have the length of `token_ids[{index}]`, "
+                f"{len(tokens)}. Received: {len(segments)}"
+            )
+        if tokens.min() < 0 or tokens.max() >= self.model.vocab_size:
+            raise ValueError(
+                f"`token_ids[{index}]` must hold ids from 0 to {self.model.vocab_size - 1}. "
+                f"Received: {tokens.min()} to {tokens.max()}"
+            )
+        if len(tokens) + self.maxlen - 1 > self.model.max_position:
+            raise ValueError(
+                f"`token_ids[{index}]` and `maxlen` {self.maxlen} must fit into the model's "
+                f"{self.model.max_position} positions. Received: {len(tokens)} tokens"
+            )
+
+
+def _row(name, index, row):
+    row = np.asarray(row)
+    if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
+        raise ValueError(
+            f"`{name}[{index}]` must be a list of int. "
+            f"Received: shape {row.shape}, dtype {row.dtype}"
+        )
+    return row.astype("int64")
+
+
+def _length(row):
+    """Length without padding on the right; the first token is never padding."""
+    present = np.flatnonzero(row)
+    return max(int(present[-1]) + 1 if present.size else 1, min(1, row.size))
+
+
+def _best_first(found, sample, topk):
+    results = []
+    for rank in range(topk):
+        score = float(found["finished_scores"][sample, rank])
+        if score > beam_search.NEVER / 2:
+            length = found["finished_lengths"][sample, rank]
+            results.append((found["finished_tokens"][sample, rank, :length].tolist(), score))
+    for rank in range(topk - len(results)):
+        score = float(found["alive_scores"][sample, rank])
+        length = int(found["alive_length"])
+        if score > beam_search.NEVER / 2 and length == found["alive_tokens"].shape[-1]:
+            results.append((found["alive_tokens"][sample, rank].tolist(), score))
+    return results
