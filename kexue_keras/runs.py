@@ -1,0 +1,166 @@
+"""The directory of a training run: options, history, curves, best weights, and how to resume it."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import keras
+
+
+class Run(keras.callbacks.Callback):
+    """Keeps a training run in a directory and continues it after an interruption.
+
+    Written there: `config.json` (the options), `history.csv` (a line an epoch), `curves.png`,
+    `best.weights.h5` (the epoch with the highest `monitor`) and `state-<epoch>.weights.h5` (weights,
+    optimizer and random state of the last epoch). Every file is written under a temporary name and
+    renamed; the line in `history.csv` is what makes an epoch count, so an interruption at any time
+    leaves a whole state of the epoch before.
+
+    A resumed run gives what an undisturbed one would have given, if the batches of an epoch depend
+    on nothing but the epoch's number (as those of `datasets.Batches` do).
+
+    Args:
+        directory: where to write.
+        config: dict of the options, of JSON types. A second run in the same directory must have the
+            same ones, those in `may_change` excepted.
+        evaluate: callable without arguments, called after every epoch; returns a dict of figures to
+            add to the epoch's logs.
+        monitor: name of the figure, the larger the better, that decides which epoch is best.
+        may_change: names of options that may differ when a run is resumed.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras, numpy as np
+    >>> from kexue_keras.runs import Run
+    >>> directory = tempfile.mkdtemp()
+    >>> def train(epochs):
+    ...     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    ...     model.compile("sgd", "mse")
+    ...     run = Run(directory, {"units": 1}, evaluate=lambda: {"score": 1.0}, monitor="score")
+    ...     history = model.fit(np.ones((4, 1)), np.ones(4), epochs=epochs, verbose=0,
+    ...                         initial_epoch=run.resume(model), callbacks=[run])
+    ...     return history.epoch
+    >>> train(2), train(3)
+    ([0, 1], [2])
+    """
+
+    def __init__(self, directory, config, evaluate, monitor, may_change=()):
+        super().__init__()
+        self.directory = Path(directory)
+        self.config = json.loads(json.dumps(config))
+        self.evaluate = evaluate
+        self.monitor = monitor
+        self.may_change = frozenset(may_change)
+        self.history = []
+
+    @property
+    def best_path(self):
+        """Path of the best weights."""
+        return self.directory / "best.weights.h5"
+
+    @property
+    def best_epoch(self):
+        """Number of the best epoch so far, from 0; None before the first."""
+        if not self.history:
+            return None
+        return max(range(len(self.history)), key=lambda i: self.history[i][self.monitor])
+
+    def resume(self, model):
+        """Loads the last complete state of the directory, if any, into the compiled `model`.
+
+        Returns:
+            The number of epochs done: `initial_epoch` for `fit`.
+
+        Raises:
+            ValueError: the directory holds a run with other options.
+        """
+        self._check_config()
+        self.history = self._read_history()
+        if self.history:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._state_path(len(self.history)))
+        return len(self.history)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch != len(self.history):
+            raise ValueError(
+                f"`fit` must go on with initial_epoch={len(self.history)}, as `resume` returned. "
+                f"Received: epoch {epoch}"
+            )
+        logs.update(self.evaluate())
+        self.history.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._write("config.json", json.dumps(self.config, indent=2, ensure_ascii=False))
+        self._save_weights(self._state_path(epoch + 1))
+        if self.best_epoch == epoch:
+            self._save_weights(self.best_path)
+        self._write_history()
+        for path in self.directory.glob("state-*.weights.h5"):
+            if path != self._state_path(epoch + 1):
+                path.unlink()
+        self._draw_curves()
+
+    def _state_path(self, epochs):
+        return self.directory / f"state-{epochs:04d}.weights.h5"
+
+    def _save_weights(self, path):
+        temporary = path.with_name(f"temporary-{path.name}")
+        self.model.save_weights(temporary)
+        os.replace(temporary, path)
+
+    def _write(self, name, text):
+        temporary = self.directory / f"temporary-{name}"
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, self.directory / name)
+
+    def _check_config(self):
+        path = self.directory / "config.json"
+        if not path.exists():
+            return
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
+        for name in sorted((set(before) | set(self.config)) - self.may_change):
+            if before.get(name) != self.config.get(name):
+                raise ValueError(
+                    f"{self.directory} holds a run with `{name}` = {before.get(name)!r}; to go on "
+                    "with it, give the same options, else another directory. "
+                    f"Received: {self.config.get(name)!r}"
+                )
+
+    def _read_history(self):
+        path = self.directory / "history.csv"
+        if not path.exists():
+            return []
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return [{"epoch": int(r["epoch"]), **_floats(r)} for r in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a history of epochs: {error!r}") from error
+
+    def _write_history(self):
+        names = list(dict.fromkeys(name for row in self.history for name in row))
+        lines = [",".join(names)]
+        lines += [",".join(str(row.get(n, "nan")) for n in names) for row in self.history]
+        self._write("history.csv", "\n".join(lines))
+
+    def _draw_curves(self):
+        from matplotlib.figure import Figure
+
+        names = [name for name in self.history[-1] if name != "epoch"]
+        figure = Figure(figsize=(4 * len(names), 3), layout="constrained")
+        epochs = [row["epoch"] for row in self.history]
+        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            axes.plot(epochs, [row.get(name, float("nan")) for row in self.history], marker=".")
+            axes.set(title=name, xlabel="epoch")
+        temporary = self.directory / "temporary-curves.png"
+        figure.savefig(temporary)
+        os.replace(temporary, self.directory / "curves.png")
+
+
+def _floats(row):
+    return {name: float(value) for name, value in row.items() if name != "epoch"}

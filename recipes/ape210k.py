@@ -1,0 +1,373 @@
+"""Word problems to equations: Seq2Seq with one BERT and the UniLM mask.
+
+Task: read a school problem in Chinese, write the equation, evaluate it exactly.
+Data: `data/math_problems_*.jsonl` (made by this project); any file in ape210k's format.
+Published: 71.85 / 72.35 % of valid / test right with a BERT base on 200k problems, beam 3.
+Our results, with their commands: README.md, section Results.
+Article: https://kexue.fm/archives/7809; data: https://arxiv.org/abs/2009.11506
+
+    python recipes/ape210k.py                               # a small model, about two minutes
+    python recipes/ape210k.py --solve "小明有5个苹果，又买了3个，共有多少个？"
+    python recipes/ape210k.py --predict problems.jsonl      # -> problems.predictions.jsonl
+    python recipes/ape210k.py --config-path BERT/bert_config.json \\
+        --checkpoint-path BERT/bert_model.ckpt --dict-path BERT/vocab.txt \\
+        --train train.ape.json --valid valid.ape.json --learning-rate 2e-5 --epochs 25
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import keras
+import tyro
+from tqdm import tqdm
+
+from kexue_keras import datasets, equations
+from kexue_keras.decoding import Generator
+from kexue_keras.losses import SequenceCrossentropy
+from kexue_keras.models import build_transformer_model
+from kexue_keras.runs import Run
+from kexue_keras.tokenizers import Tokenizer, load_vocab
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+@dataclasses.dataclass
+class Config:
+    """Trains a Seq2Seq model on word problems, or resumes; then evaluates the best weights."""
+
+    train: tuple[Path, ...] = (DATA / "math_problems_train.jsonl",)
+    """Files of training problems."""
+    valid: tuple[Path, ...] = (DATA / "math_problems_valid.jsonl",)
+    """Files of held-out problems; their texts are dropped from the training problems."""
+    hold_out: int = 0
+    """How many problems of the last training file to hold out as one more validation set."""
+    config_path: Path | None = None
+    """Configuration of a pretrained BERT, bert_config.json; a small new model without it."""
+    checkpoint_path: Path | None = None
+    """Checkpoint of the pretrained BERT; without it, weights are random."""
+    dict_path: Path | None = None
+    """Vocabulary of the pretrained BERT, vocab.txt."""
+    hidden_size: int = 128
+    """Size of a new model."""
+    num_hidden_layers: int = 2
+    """Depth of a new model."""
+    dropout: float = 0.1
+    """Dropout rate of hidden states and attention weights."""
+    maxlen: int = 192
+    """Largest number of tokens of question and equation."""
+    max_target: int = 64
+    """Largest number of tokens of an equation."""
+    epochs: int = 16
+    """Passes over the training problems."""
+    batch_size: int = 32
+    """Problems in a batch."""
+    learning_rate: float = 1e-3
+    """Adam's; the article takes 2e-5 for a BERT base."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Whether the learning rate falls to zero over the epochs."""
+    resample: bool = True
+    """Draw new numbers for question and equation in every epoch."""
+    split_digits: bool = True
+    """Write numbers digit by digit; the article leaves them to WordPiece."""
+    beams: tuple[int, ...] = (1, 3)
+    """Beam sizes of the final evaluation; the first one also decodes after every epoch."""
+    evaluate_samples: int = 300
+    """Problems of each held-out set that are decoded after an epoch; all are at the end."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Keras dtype policy."""
+    seed: int = 0
+    """Of weights, dropout, order of the problems and resampling."""
+    output: Path = Path("runs/ape210k")
+    """Directory of the run; the same command continues an interrupted run."""
+    predict: Path | None = None
+    """JSON lines with `original_text`; writes the equations beside it, with the best weights."""
+    solve: str | None = None
+    """A question to solve with the best weights."""
+
+
+# ---- data
+
+
+def load_problems(config):
+    """Training problems, and the held-out sets by name."""
+    valid = {path.stem.split(".")[0]: datasets.load_ape210k(path) for path in config.valid}
+    train = [datasets.load_ape210k(path) for path in config.train]
+    if config.hold_out:
+        rest = len(train[-1]) - config.hold_out
+        sizes = (rest, config.hold_out)
+        name = config.train[-1].stem.split(".")[0] + "_held_out"
+        train[-1], valid[name] = datasets.split(train[-1], sizes, key=lambda p: p["question"])
+    held_out = {problem["question"] for problems in valid.values() for problem in problems}
+    kept = [p for problems in train for p in problems if p["question"] not in held_out]
+    return kept, valid
+
+
+def load_tokenizer(config, problems):
+    """The tokenizer, and which tokens of the pretrained vocabulary it keeps (None without one)."""
+    if config.dict_path is not None:
+        vocab, keep_tokens = load_vocab(config.dict_path, simplified=True, startswith=SPECIAL_TOKENS)
+        return Tokenizer(vocab), keep_tokens
+    path = config.output / "vocab.txt"
+    if not path.exists():
+        texts = (text for p in problems for text in (p["question"].lower(), p["equation"]))
+        tokens = SPECIAL_TOKENS + sorted({c for text in texts for c in text if not c.isspace()})
+        config.output.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    return Tokenizer(load_vocab(path)), None
+
+
+class Encoder:
+    """Problems to arrays: `[CLS] question [SEP] equation [SEP]` and where its targets stand."""
+
+    def __init__(self, tokenizer, config):
+        self.tokenizer = tokenizer
+        self.config = config
+
+    def spell(self, text):
+        return re.sub(r"(\d)", r" \1 ", text) if self.config.split_digits else text
+
+    def source(self, question):
+        maxlen = self.config.maxlen - self.config.max_target
+        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)
+
+    def __call__(self, problem):
+        token_ids, segment_ids = self.source(problem["question"])
+        target, _ = self.tokenizer.encode(self.spell(problem["equation"]))
+        target = target[1 : self.config.max_target] + [self.tokenizer.end_id]
+        if target[-2] == self.tokenizer.end_id:
+            target.pop()
+        positions = [len(token_ids) - 1 + i for i in range(len(target))]
+        inputs = (token_ids + target, segment_ids + [1] * len(target), positions)
+        return inputs, target
+
+
+def resample(problem, rng):
+    """The problem with other numbers, or as it is where that cannot be done consistently."""
+    names = ("question", "equation", "answer")
+    changed = equations.resample_numbers(*(problem[name] for name in names), rng)
+    return problem if changed is None else {**problem, **dict(zip(names, changed, strict=True))}
+
+
+# ---- model and loss
+
+
+def build_model(config, tokenizer, keep_tokens):
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    options = {
+        "application": "unilm",
+        "with_mlm": "linear",
+        "target_positions": True,
+        "dropout_rate": config.dropout,
+        "attention_dropout_rate": config.dropout,
+    }
+    if config.config_path is not None:
+        return build_transformer_model(
+            config.config_path, config.checkpoint_path, keep_tokens=keep_tokens, **options
+        )
+    return build_transformer_model(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=max(1, config.hidden_size // 32),
+        intermediate_size=4 * config.hidden_size,
+        max_position=config.maxlen,
+        **options,
+    )
+
+
+def compile_model(model, config, steps):
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = min(steps, max(1, steps // 20))
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+        )
+    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), SequenceCrossentropy())
+
+
+# ---- decoding and evaluation
+
+
+class Solver:
+    """Writes the equations of questions by beam search, many at once."""
+
+    def __init__(self, model, encoder):
+        self.encoder = encoder
+        end_id = encoder.tokenizer.end_id
+        self.generator = Generator(model, end_id=end_id, maxlen=encoder.config.max_target)
+
+    def equations(self, questions, topk, batch_size=32, progress=False):
+        """The equations of the questions, as strings."""
+        order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
+        solved = [""] * len(questions)
+        for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
+            chosen = order[start : start + batch_size]
+            sources = [self.encoder.source(questions[i])[0] for i in chosen]
+            for i, results in zip(chosen, self.generator.beam_search(sources, topk=topk), strict=True):
+                solved[i] = self.encoder.tokenizer.decode(results[0][0]).replace(" ", "")
+        return solved
+
+
+def evaluate(solver, valid, topk, samples=None, show=0, progress=False):
+    """Share of problems whose equation has the right value, for every held-out set."""
+    figures = {}
+    for name, problems in valid.items():
+        problems = problems[:samples]
+        questions = [problem["question"] for problem in problems]
+        found = solver.equations(questions, topk, progress=progress)
+        right = [
+            equations.equal(equation, problem["answer"])
+            for equation, problem in zip(found, problems, strict=True)
+        ]
+        figures[f"{name}_accuracy"] = sum(right) / len(right)
+        for problem, equation, ok in list(zip(problems, found, right, strict=True))[:show]:
+            print(f"  {'✓' if ok else '✗'} {problem['question']}")
+            print(f"      {equation}   (gold: {problem['equation']} = {problem['answer']})")
+    return figures
+
+
+def answer_text(question, equation):
+    """The answer as a pupil would write it: fraction, decimal, percent or whole number."""
+    value = equations.evaluate(equation)
+    if "百分之几" in question:
+        return f"{float(value * 100):g}%"
+    if re.search("多少[辆人个只箱棵条]|几[辆人个只箱棵条]", question) and value.denominator != 1:
+        return str(math.floor(value) if "至多" in question or "最多" in question else math.ceil(value))
+    if "." in equation:
+        return f"{float(value):.10g}"
+    return str(Fraction(value))
+
+
+def solve(solver, question, topk):
+    normalized = equations.normalize(question, "x=0", "0")
+    question = question if normalized is None else normalized[0]
+    equation = solver.equations([question], topk)[0]
+    print(f"{question}\n  {equation}")
+    try:
+        print(f"  = {answer_text(question, equation)}")
+    except equations.EquationError as error:
+        print(f"  no answer: {error}")
+
+
+def predict(solver, path, topk):
+    """Writes the equation and answer of every line of `path`; the result appears when complete."""
+    questions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            questions.append(json.loads(line)["original_text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise datasets.DataError(f"{path}:{number}: no JSON with original_text: {error!r}") from error
+    target = path.with_suffix(".predictions.jsonl")
+    temporary = target.with_suffix(".tmp")
+    found = solver.equations(questions, topk, progress=True)
+    with open(temporary, "w", encoding="utf-8") as file:
+        for question, equation in zip(questions, found, strict=True):
+            try:
+                answer = answer_text(question, equation)
+            except equations.EquationError:
+                answer = None
+            row = {"original_text": question, "equation": equation, "ans": answer}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(temporary, target)
+    print(f"{len(questions)} equations in {target}")
+
+
+# ---- main
+
+
+def train(config, model, encoder, problems, valid, solver):
+    batches = datasets.Batches(
+        problems,
+        encoder,
+        batch_size=config.batch_size,
+        buckets=(16, 32, 64, 96, 128, config.maxlen),
+        seed=config.seed,
+        augment=resample if config.resample else None,
+        fill=True,
+    )
+    compile_model(model, config, steps=config.epochs * len(batches))
+    monitor = f"{next(reversed(valid))}_accuracy"
+    options = {k: _json(v) for k, v in dataclasses.asdict(config).items()}
+    run = Run(
+        config.output,
+        options,
+        evaluate=lambda: evaluate(solver, valid, config.beams[0], config.evaluate_samples, show=3),
+        monitor=monitor,
+        may_change=("output", "predict", "solve", "beams", "evaluate_samples"),
+    )
+    batches.epoch = done = run.resume(model)
+    if done:
+        print(f"{config.output}: {done} of {config.epochs} epochs done")
+    model.fit(
+        batches,
+        epochs=config.epochs,
+        initial_epoch=done,
+        callbacks=[run],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    model.load_weights(run.best_path)
+    print(f"best epoch: {run.best_epoch + 1}")
+    for topk in config.beams:
+        figures = evaluate(solver, valid, topk, progress=True)
+        for name, figure in figures.items():
+            print(f"beam {topk}: {name} {figure:.2%}")
+
+
+def _json(value):
+    if isinstance(value, tuple):
+        return [_json(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def as_trained(config):
+    """The configuration with the options of the run in its directory that shape the model."""
+    options = json.loads((config.output / "config.json").read_text(encoding="utf-8"))
+    names = ("hidden_size", "num_hidden_layers", "maxlen", "max_target", "split_digits")
+    paths = {name: options[name] and Path(options[name]) for name in ("config_path", "dict_path")}
+    same = {name: options[name] for name in names}
+    return dataclasses.replace(config, **same, **paths, checkpoint_path=None)
+
+
+def main(config):
+    if (config.config_path is None) != (config.dict_path is None):
+        raise ValueError("`config_path` and `dict_path` go together. Received: only one of them")
+    asks = config.solve is not None or config.predict is not None
+    best = config.output / "best.weights.h5"
+    if asks:
+        if not best.exists():
+            raise FileNotFoundError(f"`output` {config.output} has no trained weights; train first")
+        config = as_trained(config)
+    problems, valid = ([], {}) if asks else load_problems(config)
+    tokenizer, keep_tokens = load_tokenizer(config, problems)
+    model = build_model(config, tokenizer, keep_tokens)
+    encoder = Encoder(tokenizer, config)
+    solver = Solver(model, encoder)
+    if not asks:
+        print(f"{len(problems)} training problems; held out:", {k: len(v) for k, v in valid.items()})
+        train(config, model, encoder, problems, valid, solver)
+        return
+    model.load_weights(best)
+    if config.solve is not None:
+        solve(solver, config.solve, config.beams[-1])
+    if config.predict is not None:
+        predict(solver, config.predict, config.beams[-1])
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config))
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command continues after the last complete epoch")
