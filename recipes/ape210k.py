@@ -296,7 +296,7 @@ def train(config, model, encoder, problems, valid, solver):
         buckets=(16, 32, 64, 96, 128, config.maxlen),
         seed=config.seed,
         augment=resample if config.resample else None,
-        fill=True,
+        drop_remainder=True,
     )
     compile_model(model, config, steps=config.epochs * len(batches))
     monitor = f"{next(reversed(valid))}_accuracy"
@@ -308,14 +308,15 @@ def train(config, model, encoder, problems, valid, solver):
         monitor=monitor,
         may_change=("output", "predict", "solve", "beams", "evaluate_samples"),
     )
-    batches.epoch = done = run.resume(model)
+    done = run.resume(model)
     if done:
         print(f"{config.output}: {done} of {config.epochs} epochs done")
     model.fit(
         batches,
         epochs=config.epochs,
         initial_epoch=done,
-        callbacks=[run],
+        shuffle=False,
+        callbacks=[batches.callback(), run],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     model.load_weights(run.best_path)

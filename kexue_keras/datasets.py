@@ -1,0 +1,400 @@
+"""Readers of the data sets that the recipes use, and `Batches`.
+
+Every reader takes a path (`.xz` and `.gz` are decompressed on the way), reads UTF-8 lines that end
+at a line feed only, skips empty lines, and refuses anything it does not understand with a
+`DataError` that names file and line. Nothing here imports a deep-learning framework; `Batches`,
+which needs Keras, loads on first use.
+"""
+
+import gzip
+import importlib
+import io
+import json
+import lzma
+import math
+import re
+import zlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kexue_keras import equations
+
+_OPENERS = {".xz": lzma.open, ".gz": gzip.open}
+_LABEL = re.compile(r"O|[BIMES]-\S+")
+_RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
+_MOVES = re.compile(r"[a-i][0-9][a-i][0-9](?: [a-i][0-9][a-i][0-9])*")
+_NO_ANSWER = ("", "no_answer")
+
+PathLike = str | Path
+
+
+def __getattr__(name: str):
+    if name == "Batches":
+        return importlib.import_module("kexue_keras.batches").Batches
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class DataError(ValueError):
+    """A data file is not what it should be; the message is `path:line: what`."""
+
+
+class Triple(NamedTuple):
+    """One fact of a knowledge base; `meaning` tells subjects of the same name apart."""
+
+    subject: str
+    meaning: str
+    predicate: str
+    object: str
+
+
+def _lines(path: PathLike, keep_empty: bool = False) -> Iterator[tuple[int, str]]:
+    """Numbers (from 1) and texts of the lines, without their ends."""
+    path, number, found = Path(path), 0, False
+    opener = _OPENERS.get(path.suffix)
+    with open(path, "rb") if opener is None else io.BufferedReader(opener(path), 1 << 18) as file:
+        try:
+            for number, raw in enumerate(file, 1):
+                line = raw.decode("utf-8").rstrip("\r\n")
+                if number == 1:
+                    line = line.removeprefix("\ufeff")
+                found = found or bool(line)
+                if line or keep_empty:
+                    yield number, line
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}:{number}: must be UTF-8. Received: {error}") from error
+        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+            raise DataError(
+                f"{path}:{number + 1}: the compressed file is damaged or cut off. Received: {error}"
+            ) from error
+    if not found:
+        raise DataError(f"{path}:1: must not be empty.")
+
+
+def _columns(path: PathLike, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in _lines(path):
+        columns = line.split("\t")
+        if len(columns) != len(names):
+            raise DataError(
+                f"{path}:{number}: must have {len(names)} columns ({', '.join(names)}) with tabs "
+                f"between them. Received: {len(columns)}"
+            )
+        yield number, columns
+
+
+def _parse_json(text: str, path: PathLike, number: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = number + error.lineno - 1
+        raise DataError(f"{path}:{line}: must be JSON. Received: {error.msg}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}:{number}: must be JSON. Received: deep nesting") from error
+
+
+def _field(row: Any, name: str, kind: type, where: str) -> Any:
+    """Member `name` of the JSON object `row`."""
+    if name not in _object(row, where):
+        raise DataError(f"{where}: must have the field {name!r}. Received: {sorted(row)}")
+    if not isinstance(row[name], kind):
+        raise DataError(
+            f"{where}: {name!r} must be a {kind.__name__}. Received: {type(row[name]).__name__}"
+        )
+    return row[name]
+
+
+def _objects(path: PathLike, names: Sequence[str]) -> Iterator[tuple[int, dict, list[str]]]:
+    """Line number, JSON object and its string fields `names` of each line."""
+    for number, line in _lines(path):
+        row = _parse_json(line, path, number)
+        yield number, row, [_field(row, name, str, f"{path}:{number}") for name in names]
+
+
+def load_ape210k(path: PathLike) -> list[dict[str, str]]:
+    """Math word problems of Ape210K or Math23K whose equation and answer agree.
+
+    Args:
+        path: JSON lines with `original_text`, `equation`, `ans`, and perhaps `id`.
+
+    Returns:
+        Dictionaries `id`, `question`, `equation`, `answer`, all strings, in the form that
+        `kexue_keras.equations.normalize` gives; inconsistent problems are left out. Without an
+        `id` the line number is one.
+
+    Reference: https://kexue.fm/archives/7809
+    """
+    samples = []
+    for number, row, texts in _objects(path, ("original_text", "equation", "ans")):
+        normalized = equations.normalize(*texts)
+        if normalized is not None:
+            fields = zip(("question", "equation", "answer"), normalized, strict=True)
+            samples.append({"id": str(row.get("id", number)), **dict(fields)})
+    return samples
+
+
+def load_sentiment(path: PathLike) -> list[tuple[str, int]]:
+    """`(text, label)` of each line `text TAB label`; the label is an integer."""
+    samples = []
+    for number, (text, label) in _columns(path, ("text", "label")):
+        if not re.fullmatch("-?[0-9]+", label):
+            raise DataError(f"{path}:{number}: the label must be an integer. Received: {label!r}")
+        samples.append((text, int(label)))
+    return samples
+
+
+def load_pairs(path: PathLike) -> list[tuple[str, str, float]]:
+    """`(first, second, score)` of each line `first TAB second TAB score`."""
+    samples = []
+    for number, (first, second, column) in _columns(path, ("first", "second", "score")):
+        try:
+            score = float(column)
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise DataError(f"{path}:{number}: the score must be a number. Received: {column!r}")
+        samples.append((first, second, score))
+    return samples
+
+
+def load_labelled(path: PathLike) -> list[tuple[list[str], list[str]]]:
+    """Sentences as `(characters, labels)`, two lists of one length.
+
+    Args:
+        path: one character per line, a tab or space, and its label: `O`, or one of `B-`, `I-`,
+            `M-`, `E-`, `S-` and a type. An empty line ends a sentence.
+    """
+    sentences: list[tuple[list[str], list[str]]] = []
+    inside, known = False, set()
+    for number, line in _lines(path, keep_empty=True):
+        if not line:
+            inside = False
+            continue
+        columns = line.split("\t" if "\t" in line else " ")
+        if len(columns) != 2 or not all(columns):
+            raise DataError(
+                f"{path}:{number}: must have 2 columns (character, label). Received: {line!r}"
+            )
+        if columns[1] not in known and not _LABEL.fullmatch(columns[1]):
+            raise DataError(
+                f"{path}:{number}: a label must be O or B-, I-, M-, E-, S- and a type. "
+                f"Received: {columns[1]!r}"
+            )
+        known.add(columns[1])
+        if not inside:
+            sentences.append(([], []))
+            inside = True
+        sentences[-1][0].append(columns[0])
+        sentences[-1][1].append(columns[1])
+    return sentences
+
+
+def load_xiangqi(path: PathLike) -> list[tuple[str, list[str]]]:
+    """Games as `(result, moves)` of each line `result TAB moves`.
+
+    The result is `1-0` (red won), `0-1`, `1/2-1/2` or `*` (unknown); the moves are in ICCS, such
+    as `h2e2`. They are not checked against the rules: `kexue_keras.xiangqi` does that.
+    """
+    games = []
+    for number, (result, moves) in _columns(path, ("result", "moves")):
+        if result not in _RESULTS:
+            raise DataError(
+                f"{path}:{number}: the result must be one of {', '.join(_RESULTS)}. "
+                f"Received: {result!r}"
+            )
+        if not _MOVES.fullmatch(moves):
+            raise DataError(
+                f"{path}:{number}: moves must be like h2e2, with one space between two. "
+                f"Received: {moves[:40]!r}"
+            )
+        games.append((result, moves.split(" ")))
+    return games
+
+
+def split_subject(text: str) -> tuple[str, str]:
+    """Splits `S（M）` into the subject S and its meaning M, which is empty if there is none.
+
+    Example:
+
+    >>> split_subject("郑多彬（韩国女演员（2000年出生））"), split_subject("欧莱雅（中国）有限公司")
+    (('郑多彬', '韩国女演员（2000年出生）'), ('欧莱雅（中国）有限公司', ''))
+    """
+    if text.endswith("）"):
+        depth = 0
+        for i in range(len(text) - 1, 0, -1):
+            depth += (text[i] == "）") - (text[i] == "（")
+            if depth == 0:
+                return text[:i], text[i + 1 : -1]
+    return text, ""
+
+
+class Triples:
+    """The triples of a knowledge base, read from the file anew in each iteration.
+
+    Args:
+        path: lines `subject TAB predicate TAB object`; the subject may be `S（M）`.
+    """
+
+    def __init__(self, path: PathLike):
+        self.path = Path(path)
+
+    def __iter__(self) -> Iterator[Triple]:
+        for _, (subject, predicate, target) in _columns(
+            self.path, ("subject", "predicate", "object")
+        ):
+            yield Triple(*split_subject(subject), predicate, target)
+
+
+def load_kgclue(questions: PathLike, knowledge: PathLike) -> tuple[list[dict[str, str]], Triples]:
+    """Questions over a knowledge base (KgCLUE, NLPCC 2016) and the knowledge base.
+
+    Args:
+        questions: JSON lines with `question` and `answer`: `S（M） ||| P ||| O`.
+        knowledge: see `Triples`. It is read only when iterated over, so it may be larger than
+            the memory.
+
+    Returns:
+        The questions as dictionaries `question`, `subject`, `meaning`, `predicate`, `object`, and
+        the `Triples`.
+
+    Reference: https://kexue.fm/archives/8802
+    """
+    if not Path(knowledge).is_file():
+        raise FileNotFoundError(f"`knowledge` must be a file. Received: {knowledge}")
+    samples = []
+    for number, _, (question, answer) in _objects(questions, ("question", "answer")):
+        parts = [part.strip() for part in answer.split("|||")]
+        if len(parts) != 3:
+            raise DataError(
+                f"{questions}:{number}: 'answer' must be `S ||| P ||| O`. Received: {answer!r}"
+            )
+        triple = Triple(*split_subject(parts[0]), *parts[1:])
+        samples.append({"question": question, **triple._asdict()})
+    return samples, Triples(knowledge)
+
+
+def load_qa(path: PathLike) -> list[dict[str, Any]]:
+    """Questions about passages.
+
+    Args:
+        path: one JSON document: SQuAD's (DRCD, CMRC 2018), CMRC 2018's list of contexts, or
+            WebQA's, with `passages` or `evidences` under each question.
+
+    Returns:
+        Dictionaries `id`, `passage`, `question` (strings) and `answers`: the list of different
+        answers, empty if the passage has none. WebQA gives one for every passage of a question.
+
+    Reference: https://kexue.fm/archives/7630
+    """
+    document = _parse_json("\n".join(line for _, line in _lines(path, keep_empty=True)), path, 1)
+    where = f"{path}:1: in the document"
+    if isinstance(document, dict):
+        if "data" in document:
+            document = _field(document, "data", list, where)
+        else:
+            document = [
+                {"id": name, **_object(row, f"{where}[{name!r}]")} for name, row in document.items()
+            ]
+    elif not isinstance(document, list):
+        raise DataError(f"{where}: must be a list. Received: {type(document).__name__}")
+    samples = []
+    for i, item in enumerate(document):
+        samples.extend(_questions(_object(item, f"{where}[{i}]"), f"{where}[{i}]", str(i)))
+    if not samples:
+        raise DataError(f"{path}:1: must have at least one question.")
+    return samples
+
+
+def _object(row: Any, where: str) -> dict:
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: must be a JSON object. Received: {type(row).__name__}")
+    return row
+
+
+def _questions(item: dict, where: str, name: str) -> Iterator[dict[str, Any]]:
+    if "paragraphs" in item:
+        for j, paragraph in enumerate(_field(item, "paragraphs", list, where)):
+            place = f"{where}.paragraphs[{j}]"
+            yield from _questions(_object(paragraph, place), place, f"{name}-{j}")
+    elif "qas" in item:
+        squad = "context" in item
+        passage = _field(item, "context" if squad else "context_text", str, where)
+        for j, row in enumerate(_field(item, "qas", list, where)):
+            place = f"{where}.qas[{j}]"
+            question = _field(row, "question" if squad else "query_text", str, place)
+            answers = _field(row, "answers", list, place)
+            key = str(row.get("id", row.get("query_id", f"{name}-{j}")))
+            yield _question(key, passage, question, answers, place)
+    else:
+        question = _field(item, "question", str, where)
+        key = str(item.get("id", name))
+        if "evidences" in item:
+            rows, text = list(_field(item, "evidences", dict, where).values()), "evidence"
+        else:
+            rows, text = _field(item, "passages", list, where), "passage"
+        for j, row in enumerate(rows):
+            place = f"{where}, {text} {j}"
+            passage = _field(row, text, str, place)
+            answers = _field(row, "answer", object, place)
+            answers = answers if isinstance(answers, list) else [answers]
+            yield _question(f"{key}-{j}", passage, question, answers, place)
+
+
+def _question(key: str, passage: str, question: str, answers: list, where: str) -> dict[str, Any]:
+    texts = [a.get("text") if isinstance(a, dict) else a for a in answers]
+    for i, text in enumerate(texts):
+        if isinstance(text, bool) or not isinstance(text, str | int | float):
+            raise DataError(f"{where}: answers must be strings or numbers. Received: {text!r}")
+        texts[i] = text if isinstance(text, str) else str(text).removesuffix(".0")
+    texts = [text for text in dict.fromkeys(texts) if text not in _NO_ANSWER]
+    return {"id": key, "passage": passage, "question": question, "answers": texts}
+
+
+def split(
+    samples: Sequence,
+    parts: Sequence[float] | Sequence[int],
+    seed: int = 0,
+    key: Callable[[Any], Hashable] | None = None,
+) -> tuple[list, ...]:
+    """Divides samples at random, and the same way on every machine and in every run.
+
+    Args:
+        samples: a list of anything.
+        parts: fractions (floats, at most 1 together) or counts (ints, at most all together); what
+            is left over goes nowhere.
+        seed: another one gives another division.
+        key: samples of the same `str(key(sample))` stay together, and their part does not depend
+            on the order of `samples`; parts may then be larger than asked for by less than one
+            such group. Without it every sample is on its own.
+
+    Returns:
+        One list per part, in the order of `samples`.
+
+    Example:
+
+    >>> split(range(10), (6, 2)), [len(part) for part in split(range(10), (0.5, 0.5))]
+    (([0, 3, 4, 6, 8, 9], [2, 5]), [5, 5])
+    """
+    total = len(samples)
+    if not parts or any(isinstance(part, bool) or part < 0 for part in parts):
+        raise ValueError(f"`parts` must be fractions or counts of at least 0. Received: {parts}")
+    if all(isinstance(part, int) for part in parts):
+        sizes = list(parts)
+    elif all(isinstance(part, float) for part in parts) and sum(parts) < 1 + 1e-9:
+        bounds = [round(sum(parts[:i]) * total) for i in range(len(parts) + 1)]
+        sizes = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    else:
+        raise ValueError(f"`parts` must be ints, or floats of sum 1 at most. Received: {parts}")
+    if sum(sizes) > total:
+        raise ValueError(f"`parts` must add up to at most {total} samples. Received: {parts}")
+    groups: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        groups.setdefault(str(i if key is None else key(sample)), []).append(i)
+    order = sorted(groups, key=lambda name: blake2b(f"{seed}\0{name}".encode()).digest())
+    remaining, result = iter(order), []
+    for size in sizes:
+        part: list[int] = []
+        while len(part) < size and (name := next(remaining, None)) is not None:
+            part += groups[name]
+        result.append([samples[i] for i in sorted(part)])
+    return tuple(result)

@@ -1,0 +1,108 @@
+"""The tokenizer against bert4keras 0.11.5 on every training text at hand."""
+
+import json
+import lzma
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kexue_keras.tokenizers import Tokenizer, load_vocab
+
+PROGRAM = Path(__file__).with_name("tokenizer_program.py")
+TEXT_FIELDS = {
+    "math/math23k_train.jsonl.xz": ("original_text",),
+    "math/ape210k_valid.jsonl.xz": ("original_text",),
+    "kgclue/train.jsonl.xz": ("question", "answer"),
+    "kgclue/nlpcc_train.jsonl.xz": ("question", "answer"),
+}
+# Everything that tokenizers treat in their own way: accents, final sigma, Hangul, ligatures,
+# compatibility ideographs, controls, invisible and private characters, lone surrogates.
+ODD = (
+    "aAbB19 .,'-%$[]#\n\t\r\0\x01\x1c\x85\xa0\u3000\u2028\u2029\u200b\u200d\ufeff\ufffd"
+    "é\u0301ñÀΣΑσς각ﬁ豈中文，。：“”·…—ß\u0130\u1e9e\ud800\ue000\U0001f600\U00020000\u0e33\u0903"
+)
+
+
+def training_texts(data: Path) -> list[str]:
+    with lzma.open(data / "sentiment/train.tsv.xz", "rt", encoding="utf-8", newline="\n") as file:
+        texts = [line.split("\t")[0] for line in file]
+    for name, fields in TEXT_FIELDS.items():
+        with lzma.open(data / name, "rt", encoding="utf-8", newline="\n") as file:
+            texts += [row[field] for row in map(json.loads, file) for field in fields]
+    return texts
+
+
+def odd_pairs(texts: list[str], count: int) -> list[tuple]:
+    rng = random.Random(20)
+    pairs = []
+    for _ in range(count):
+        alphabets = [ODD, rng.choice(texts) or ODD, ODD + rng.choice(texts)]
+        first, second = (
+            "".join(rng.choices(rng.choice(alphabets), k=rng.randrange(40))) for _ in range(2)
+        )
+        maxlen = rng.choice([None, 3, 4, 5, 8, 11, 20, 31])
+        pairs.append((first, second, maxlen, rng.choice(["right", "left"])))
+    return [*pairs, ("a" * 200, "a" * 201, None, "right")]
+
+
+@pytest.fixture(scope="module")
+def answers(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    vocab = shared / "checkpoints/tiny_zh/vocab.txt"
+    texts = training_texts(shared / "data")
+    pairs = odd_pairs(texts, 1500)
+    request = json.dumps({"texts": texts, "pairs": pairs})
+    (folder / "texts.json").write_text(request, encoding="utf-8")
+    files = [folder / name for name in ("texts.json", "ids.npz", "samples.json")]
+    command = [sys.executable, str(PROGRAM), str(vocab), *map(str, files)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(folder / "ids.npz") as archive:
+        ids = np.split(archive["ids"], np.cumsum(archive["lengths"])[:-1])
+    samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    return vocab, texts, pairs, ids, samples
+
+
+@pytest.mark.parity
+def test_ids_of_all_training_texts(answers):
+    vocab, texts, _, expected, _ = answers
+    assert len(texts) > 100_000
+    encoded = Tokenizer(vocab).encode_batch(texts)
+    different = [
+        text
+        for text, (ids, _), reference in zip(texts, encoded, expected, strict=True)
+        if ids != reference.tolist()
+    ]
+    assert different == []
+
+
+@pytest.mark.parity
+def test_vocabulary(answers):
+    vocab, _, _, _, samples = answers
+    assert list(load_vocab(vocab).items()) == list(samples["vocabulary"].items())
+    simplified, keep_tokens = load_vocab(vocab, True, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    assert list(simplified.items()) == list(samples["simplified"].items())
+    assert keep_tokens == samples["keep_tokens"]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["lower", "cased"])
+def test_odd_texts(answers, name):
+    vocab, _, pairs, _, samples = answers
+    tokenizer = Tokenizer(vocab, do_lower_case=name == "lower")
+    offsets_compared = 0
+    for (first, second, maxlen, side), expected in zip(pairs, samples[name], strict=True):
+        assert list(tokenizer.encode(first, second, maxlen, side)) == expected["pair"]
+        assert list(tokenizer.encode(first, None, maxlen, side)) == expected["single"]
+        tokens = tokenizer.tokenize(first, maxlen)
+        assert tokens == expected["tokens"]
+        assert tokenizer.decode(tokenizer.encode(first)[0]) == expected["decoded"]
+        # bert4keras's offsets are those in `text.lower()`, which is longer if it has this one.
+        if expected["offsets"] is not None and "\u0130" not in first:
+            assert tokenizer.rematch(first, tokens) == expected["offsets"]
+            offsets_compared += 1
+    assert offsets_compared > 1000
