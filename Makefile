@@ -1,0 +1,41 @@
+# `make run` trains the ape210k recipe on the embedded sample; `make test` runs the whole suite.
+# Both set up a virtual environment in .venv first; Python 3.11 to 3.13 and make are all they need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: run test test-slow lint benchmark clean
+
+run: .venv/installed
+	$(BIN)/python recipes/ape210k.py $(ARGS)
+
+test: .venv/tested
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not parity"
+
+test-slow: .venv/tested
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmark: .venv/tested
+	$(BIN)/python -m pip install --quiet torch transformers
+	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/decoding.py
+
+.venv/installed: setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	$(BIN)/python -m pip install --quiet --no-deps bert4keras==0.11.5
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
