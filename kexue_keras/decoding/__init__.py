@@ -1,5 +1,20 @@
-"""Decoding: cached, batched and compiled generation."""
+"""Decoding: cached, batched and compiled generation, prefix trees.
 
-from kexue_keras.decoding.generator import Generator
+`PrefixTree` is pure NumPy: importing it from here loads no deep-learning framework.
+"""
 
-__all__ = ["Generator"]
+import importlib
+
+_MODULES = {
+    "AutoRegressiveDecoder": "auto_regressive",
+    "Generator": "generator",
+    "PrefixTree": "prefix_tree",
+}
+
+__all__ = ["AutoRegressiveDecoder", "Generator", "PrefixTree"]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

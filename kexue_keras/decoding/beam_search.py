@@ -1,10 +1,11 @@
 """Beam search with a pool of finished hypotheses, as one loop that can be compiled.
 
 Formulas. A hypothesis of n tokens has the score `log p / n ** length_penalty`. It is finished when
-it ends with the `min_ends`-th `end_id`. At every step the `topk` best unfinished hypotheses live on,
-and everything that finishes goes to a pool of the `topk` best finished ones, which never loses a
-better one to a worse. A sample is done when no living hypothesis can reach a place in its full pool
-any more, whatever follows.
+it ends with the `min_ends`-th `end_id`. At every step the `topk` best unfinished hypotheses live
+on. What finishes, and is among the `topk` best of all candidates of its step, goes to a pool of the
+`topk` best finished ones, which never loses a better one to a worse; `topk = 1` is greedy search. A
+sample is done when no living hypothesis can reach a place in its full pool any more, whatever
+follows.
 """
 
 import math
@@ -23,8 +24,9 @@ def search(model, source, logits, active, options, constraint=None):
         logits: `(batch, vocabulary)`, of the first token.
         active: bool `(batch,)`; False for samples that only fill up the batch.
         options: dict of `topk`, `maxlen`, `minlen`, `min_ends`, `end_id`, `length_penalty`.
-        constraint: None or an object with `start(batch)`, `candidates(scores, states, topk)` and
-            `advance(states, tokens)`, see `TreeConstraint`.
+        constraint: None or what limits the texts, as `TreeConstraint`: has `start(batch)`,
+            `candidates(logits, states, topk)`, `ending(logits, states, end_id)` and
+            `advance(states, tokens)`.
 
     Returns:
         Of the finished and of the living hypotheses: token ids `(batch, topk, maxlen)`, scores
@@ -75,7 +77,8 @@ def feed(model, source, state, cache):
     slots = ops.arange(topk)
     visible = ops.equal(state["ancestors"][..., None], slots)
     written = ops.arange(maxlen) <= index
-    visible = ops.logical_and(visible, written[:, None])
+    seen = ops.logical_and(written, ops.not_equal(state["tokens"], 0))
+    visible = ops.logical_and(visible, seen[..., None])
     visible = ops.reshape(visible, (batch, topk, maxlen * topk))
     return model.step(newest, index, source, cache, visible)
 
@@ -86,15 +89,18 @@ def choose(state, logits, options, constraint=None):
     normalizer = ops.logsumexp(logits, axis=-1)
     totals = state["scores"] - normalizer
     would_finish = state["ends"] + 1 >= options["min_ends"]
-    state = _finish(state, totals + logits[..., end_id], would_finish, options, constraint)
+    if constraint is None:
+        ending = totals + logits[..., end_id]
+    else:
+        ending = totals + constraint.ending(logits, state["constraint"], end_id)
     only_end = ops.equal(ops.arange(logits.shape[-1]), end_id)
     if constraint is None:
         logits = ops.where(ops.logical_and(only_end, would_finish[..., None]), NEVER, logits)
         values, tokens = top_k(logits, topk)
     else:
         values, tokens = constraint.candidates(logits, state["constraint"], topk)
-        ending = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])
-        values = ops.where(ending, NEVER, values)
+        finishing = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])
+        values = ops.where(finishing, NEVER, values)
     width = values.shape[-1]
     candidates = ops.maximum(totals[..., None] + values, NEVER)
     batch, rows = totals.shape
@@ -105,6 +111,7 @@ def choose(state, logits, options, constraint=None):
         flat = ops.pad(flat, padding, constant_values=NEVER)
         flat_tokens = ops.pad(flat_tokens, padding)
     scores, picked = ops.top_k(flat, topk)
+    state = _finish(state, ending, scores, would_finish, options)
     parents = ops.minimum(picked // width, rows - 1)
     chosen = ops.cast(ops.take_along_axis(flat_tokens, picked, axis=1), "int32")
     now = ops.equal(ops.arange(options["maxlen"]), index)
@@ -128,18 +135,19 @@ def choose(state, logits, options, constraint=None):
     return updated
 
 
-def _finish(state, scores, would_finish, options, constraint):
-    """Adds to the pool every hypothesis that `end_id`, with the summed log probability `scores`,
-    would finish now."""
+def _finish(state, scores, rivals, would_finish, options):
+    """Adds to the pool what `end_id`, with the summed log probability `scores`, would finish now.
+
+    Only what is among the `topk` best beside each other and the living `rivals` `(batch, topk)`.
+    """
     index = state["index"]
     allowed = ops.logical_and(would_finish, index + 1 >= options["minlen"])
-    if constraint is not None:
-        allowed = ops.logical_and(
-            allowed, constraint.allows(state["constraint"], options["end_id"])
-        )
     length = ops.cast(index + 1, "float32")
-    scores = ops.where(allowed, _penalized(scores, length, options), NEVER)
-    scores = ops.maximum(scores, NEVER)
+    scores = ops.where(ops.logical_and(allowed, scores > NEVER / 2), scores, NEVER)
+    competing = ops.concatenate([rivals, scores], axis=1)
+    better = ops.sum(ops.cast(competing[:, None] > scores[..., None], "int32"), axis=-1)
+    eligible = ops.logical_and(scores > NEVER / 2, better < options["topk"])
+    scores = ops.where(eligible, _penalized(scores, length, options), NEVER)
     now = ops.equal(ops.arange(options["maxlen"]), index)
     tokens = ops.where(now, options["end_id"], state["tokens"])
     tokens = ops.concatenate([state["finished_tokens"], tokens], axis=1)
@@ -187,9 +195,7 @@ def results(state, options):
         "finished_scores": state["finished_scores"],
         "finished_lengths": state["finished_lengths"],
         "alive_tokens": state["tokens"],
-        "alive_scores": ops.where(
-            alive, _penalized(state["scores"], length, options), NEVER
-        ),
+        "alive_scores": ops.where(alive, _penalized(state["scores"], length, options), NEVER),
         "alive_length": state["index"],
     }
 

@@ -110,8 +110,9 @@ class CachedTransformer:
             index: how many generated tokens come before these.
             source: from `prefill`.
             cache: from `empty_cache` or the step before.
-            visible: bool, which generated tokens each hypothesis sees, its newest included:
-                `(batch, slots, steps * slots)` for a shared cache, else `(1, 1, steps)`.
+            visible: bool, which generated tokens each hypothesis sees, its newest included (but
+                never id 0, padding): `(batch, slots, steps * slots)` for a shared cache, else
+                `(batch, slots, steps)`.
 
         Returns:
             The next logits `(batch, slots, vocabulary)`, float32, and the cache.

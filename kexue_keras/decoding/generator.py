@@ -4,8 +4,11 @@ import numpy as np
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.decoding import beam_search
+from kexue_keras.decoding import beam_search, sampling
 from kexue_keras.decoding.cached_transformer import CachedTransformer
+from kexue_keras.decoding.host_constraint import Choices, HostConstraint
+from kexue_keras.decoding.prefix_tree import PrefixTree
+from kexue_keras.decoding.tree_constraint import TreeConstraint, tree_tensors
 
 _SOURCE_MULTIPLE = 16
 
@@ -53,6 +56,7 @@ class Generator:
         self.maxlen = maxlen
         self.minlen = minlen
         self._programs = {}
+        self._tree = None
 
     def beam_search(
         self,
@@ -76,7 +80,12 @@ class Generator:
                 UniLM, else that of the prompt's last token.
             topk: number of beams and, at most, of results.
             min_ends: how many `end_id` a text must have.
-            constraint: None, or what limits the texts to some set, see `PrefixTree`.
+            constraint: None; or a `PrefixTree` whose keys are the allowed texts, their `end_id`
+                included; or any object with `next_tokens(prefix)`, which returns the ids allowed
+                after a tuple of generated ids, or a list of one object per sample. Such an object
+                may also have `rescore(prefix, tokens, log_probabilities)`, which returns new ones.
+                The tree is looked up inside the compiled loop; objects are asked step by step. A
+                hypothesis without an allowed continuation dies; a sample may have no result.
             length_penalty: results are ranked by `log p / length ** length_penalty`.
 
         Returns:
@@ -98,22 +107,149 @@ class Generator:
             "end_id": self.end_id,
             "length_penalty": float(length_penalty),
         }
-        if constraint is not None:
-            raise ValueError(f"`constraint` is not supported. Received: {constraint!r}")
-        found = self._program("beam", options)(*prompts.values())
+        if constraint is None or isinstance(constraint, PrefixTree):
+            found = self._search(prompts, options, constraint)
+        else:
+            found = self._search_on_host(prompts, options, constraint)
         found = {name: ops.convert_to_numpy(value) for name, value in found.items()}
         return [_best_first(found, i, topk) for i in np.flatnonzero(prompts["active"])]
 
-    def _program(self, kind, options):
-        key = (kind, *sorted(options.items()))
+    def random_sample(
+        self,
+        token_ids,
+        segment_ids=None,
+        n=1,
+        topk=None,
+        topp=None,
+        temperature=1.0,
+        consistent=False,
+        min_ends=1,
+        seed=None,
+    ):
+        """Samples `n` continuations of every prompt.
+
+        Args:
+            token_ids, segment_ids: as for `beam_search`.
+            n: number of texts for every prompt.
+            topk: None, or how many of the most probable tokens to choose from at every step.
+            topp: None, or the total probability, over 0 and at most 1, of the most probable tokens
+                to choose from (nucleus); applied to what `topk` left. The token that crosses it is
+                kept, so that a tiny `topp` means greedy search.
+            temperature: divides the logits; under 1 makes the probable more probable.
+            consistent: whether `end_id` stays among the choices whatever `topk` and `topp` say, so
+                that no text goes on for ever.
+            min_ends: how many `end_id` a text must have.
+            seed: int that decides everything. What is sampled for a prompt depends on its place in
+                the list, not on the prompts beside it. None takes a seed from NumPy's global
+                generator.
+
+        Returns:
+            For every prompt a list of `n` lists of int, which end with `end_id` unless the text
+            was cut off at `maxlen`.
+
+        Reference: https://kexue.fm/archives/7500, https://arxiv.org/abs/2002.02492
+        """
+        for name, value in (("n", n), ("topk", topk), ("min_ends", min_ends)):
+            if not (value is None and name == "topk") and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        if topp is not None and not 0 < topp <= 1:
+            raise ValueError(f"`topp` must be over 0 and at most 1. Received: {topp}")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"`temperature` must be positive. Received: {temperature}")
+        if seed is None:
+            seed = int(np.random.randint(1 << 31))
+        if seed < 0:
+            raise ValueError(f"`seed` must not be negative. Received: {seed}")
+        prompts = self._prompts(token_ids, segment_ids)
+        batch, samples = len(prompts["active"]), int(prompts["active"].sum())
+        if not samples:
+            return []
+        options = {
+            "topk": topk,
+            "nucleus": topp is not None and topp < 1,
+            "consistent": bool(consistent),
+            "maxlen": self.maxlen,
+            "minlen": self.minlen,
+            "min_ends": min_ends,
+            "end_id": self.end_id,
+        }
+        found = self._sampling_program(options)(
+            *prompts.values(),
+            sampling.uniforms(seed, samples, batch, n, self.maxlen),
+            np.array(temperature, "float32"),
+            np.array(1 if topp is None else topp, "float32"),
+        )
+        tokens, lengths = (ops.convert_to_numpy(found[name]) for name in ("tokens", "lengths"))
+        return [
+            [ids[:length].tolist() for ids, length in zip(*sample, strict=True)]
+            for sample in zip(tokens[:samples], lengths[:samples], strict=True)
+        ]
+
+    def _sampling_program(self, options):
+        key = ("sample", *sorted(options.items()))
         if key not in self._programs:
 
-            def run(token_ids, segment_ids, lengths, active):
+            def run(token_ids, segment_ids, lengths, active, *random):
                 logits, source = self.model.prefill(token_ids, segment_ids, lengths)
-                return beam_search.search(self.model, source, logits, active, options)
+                return sampling.sample(self.model, source, logits, active, options, *random)
 
             self._programs[key] = backend.jit(run, self.model.variables)
         return self._programs[key]
+
+    def _search(self, prompts, options, tree):
+        """The whole search as one program."""
+        names = ("root", "first_branching", "max_degree")
+        of_tree = () if tree is None else tuple(getattr(tree, name) for name in names)
+        key = ("beam", of_tree, *sorted(options.items()))
+        if key not in self._programs:
+
+            def run(token_ids, segment_ids, lengths, active, *tensors):
+                constraint = TreeConstraint(*tensors, *of_tree) if tensors else None
+                logits, source = self.model.prefill(token_ids, segment_ids, lengths)
+                return beam_search.search(self.model, source, logits, active, options, constraint)
+
+            self._programs[key] = backend.jit(run, self.model.variables)
+        tensors = () if tree is None else (self._tensors_of(tree),)
+        return self._programs[key](*prompts.values(), *tensors)
+
+    def _tensors_of(self, tree):
+        if self._tree is None or self._tree[0] is not tree:
+            self._tree = (tree, tree_tensors(tree))
+        return self._tree[1]
+
+    def _search_on_host(self, prompts, options, rules):
+        """The search step by step, the choices of every step made by Python objects."""
+        constraint = HostConstraint(rules, int(prompts["active"].sum()))
+        key = ("beam on host", *sorted(options.items()))
+        if key not in self._programs:
+            topk, maxlen = options["topk"], options["maxlen"]
+
+            def start(token_ids, segment_ids, lengths, active):
+                logits, source = self.model.prefill(token_ids, segment_ids, lengths)
+                batch = logits.shape[0]
+                state = beam_search.first_state(batch, options, Choices())
+                state["done"] = ops.logical_not(active)
+                cache = self.model.empty_cache(batch, topk, maxlen, shared=True)
+                return state, logits[:, None], source, cache
+
+            def choose(state, logits, *choices):
+                return beam_search.choose(state, logits, options, Choices(*choices))
+
+            def feed(source, state, cache):
+                return beam_search.feed(self.model, source, state, cache)
+
+            variables = self.model.variables
+            self._programs[key] = [backend.jit(f, variables) for f in (start, choose, feed)]
+        start, choose, feed = self._programs[key]
+        state, logits, source, cache = start(*prompts.values())
+        for length in range(self.maxlen):
+            view = [ops.convert_to_numpy(x) for x in (logits, state["tokens"], state["scores"])]
+            choices = constraint.choices(*view, length, self.end_id, options["topk"])
+            state = choose(state, logits, *choices)
+            if length + 1 == self.maxlen or bool(ops.all(state["done"])):
+                break
+            logits, cache = feed(source, state, cache)
+        return beam_search.results(state, options)
 
     def _prompts(self, token_ids, segment_ids):
         """The prompts as arrays of padded sizes: token ids, segment ids, lengths, active."""
@@ -132,13 +268,14 @@ class Generator:
         if isinstance(segment_ids, np.ndarray):
             segments = [s[: len(t)] for s, t in zip(segments, tokens, strict=True)]
         if self.start_id is not None:
-            segment = 1 if self.model.mask.mode == "unilm" else 0
+            unilm = self.model.mask.mode == "unilm"
             tokens = [np.append(row, self.start_id) for row in tokens]
-            segments = [np.append(row, segment) for row in segments]
+            segments = [np.append(s, 1 if unilm or not len(s) else s[-1]) for s in segments]
         for i, (row, segment) in enumerate(zip(tokens, segments, strict=True)):
             self._check(i, row, segment)
         longest = max((len(row) for row in tokens), default=1)
         length = -(-longest // _SOURCE_MULTIPLE) * _SOURCE_MULTIPLE
+        length = min(length, self.model.max_position)
         batch = 1 << max(len(tokens) - 1, 0).bit_length() if tokens else 0
         padded = np.zeros((2, batch, length), "int32")
         padded[0, :, 0] = self.end_id

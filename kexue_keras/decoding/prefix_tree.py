@@ -117,7 +117,9 @@ class PrefixTree:
         self.max_degree: int = meta["max_degree"]
         self.edge_token = arrays["edge_token"]
         self.edge_target = arrays["edge_target"]
-        self._first_branching: int = meta["first_branching"]
+        self.branch_start = arrays["branch_start"]
+        self.final_bits = arrays["final_bits"]
+        self.first_branching: int = meta["first_branching"]
         self._token, self._target = memoryview(self.edge_token), memoryview(self.edge_target)
         self._branch_start = memoryview(arrays["branch_start"])
         self._branch_rank = memoryview(arrays["branch_rank"])
@@ -141,17 +143,18 @@ class PrefixTree:
         return bits.view(np.bool_)
 
     # States 0 .. first_branching - 1 have at most one edge: state 0 none, state s edge s - 1.
+    # The edges of a later state s are branch_start[s - first_branching] up to the next one.
 
     def _bounds(self, state: int) -> tuple[int, int]:
-        branch = state - self._first_branching
+        branch = state - self.first_branching
         if branch < 0:
             return (state - 1, state) if state else (0, 0)
         return self._branch_start[branch], self._branch_start[branch + 1]
 
     def _ranges(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         start = np.asarray(self._arrays["branch_start"])
-        branch = np.maximum(states - self._first_branching, 0)
-        branching = states >= self._first_branching
+        branch = np.maximum(states - self.first_branching, 0)
+        branching = states >= self.first_branching
         if len(start) == 1:
             return np.maximum(states - 1, 0), states.astype(np.int64)
         low = np.where(branching, start[branch].astype(np.int64), np.maximum(states - 1, 0))
