@@ -22,25 +22,19 @@ import re
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
-import keras
 import tyro
 from tqdm import tqdm
 
-from kexue_keras import datasets, equations
+from kexue_keras import datasets, equations, seq2seq
 from kexue_keras.decoding import Generator
-from kexue_keras.losses import SequenceCrossentropy
-from kexue_keras.models import build_transformer_model
-from kexue_keras.runs import Run
-from kexue_keras.tokenizers import Tokenizer, load_vocab
+from kexue_keras.seq2seq import Options
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 @dataclasses.dataclass
-class Config:
+class Config(Options):
     """Trains a Seq2Seq model on word problems, or resumes; then evaluates the best weights."""
 
     train: tuple[Path, ...] = (DATA / "math_problems_train.jsonl",)
@@ -49,30 +43,8 @@ class Config:
     """Files of held-out problems; their texts are dropped from the training problems."""
     hold_out: int = 0
     """How many problems of the last training file to hold out as one more validation set."""
-    config_path: Path | None = None
-    """Configuration of a pretrained BERT, bert_config.json; a small new model without it."""
-    checkpoint_path: Path | None = None
-    """Checkpoint of the pretrained BERT; without it, weights are random."""
-    dict_path: Path | None = None
-    """Vocabulary of the pretrained BERT, vocab.txt."""
-    hidden_size: int = 128
-    """Size of a new model."""
-    num_hidden_layers: int = 2
-    """Depth of a new model."""
-    dropout: float = 0.1
-    """Dropout rate of hidden states and attention weights."""
-    maxlen: int = 192
-    """Largest number of tokens of question and equation."""
-    max_target: int = 64
-    """Largest number of tokens of an equation."""
     epochs: int = 16
     """Passes over the training problems."""
-    batch_size: int = 32
-    """Problems in a batch."""
-    learning_rate: float = 1e-3
-    """Adam's; the article takes 2e-5 for a BERT base."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Whether the learning rate falls to zero over the epochs."""
     resample: bool = True
     """Draw new numbers for question and equation in every epoch."""
     split_digits: bool = True
@@ -81,10 +53,6 @@ class Config:
     """Beam sizes of the final evaluation; the first one also decodes after every epoch."""
     evaluate_samples: int = 300
     """Problems of each held-out set that are decoded after an epoch; all are at the end."""
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """Keras dtype policy."""
-    seed: int = 0
-    """Of weights, dropout, order of the problems and resampling."""
     output: Path = Path("runs/ape210k")
     """Directory of the run; the same command continues an interrupted run."""
     predict: Path | None = None
@@ -110,22 +78,6 @@ def load_problems(config):
     return kept, valid
 
 
-def load_tokenizer(config, problems):
-    """The tokenizer, and which tokens of the pretrained vocabulary it keeps (None without one)."""
-    if config.dict_path is not None:
-        vocab, keep_tokens = load_vocab(config.dict_path, simplified=True, startswith=SPECIAL_TOKENS)
-        return Tokenizer(vocab), keep_tokens
-    path = config.output / "vocab.txt"
-    if not path.exists():
-        texts = (text for p in problems for text in (p["question"].lower(), p["equation"]))
-        tokens = SPECIAL_TOKENS + sorted({c for text in texts for c in text if not c.isspace()})
-        config.output.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("\n".join(tokens) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    return Tokenizer(load_vocab(path)), None
-
-
 class Encoder:
     """Problems to arrays: `[CLS] question [SEP] equation [SEP]` and where its targets stand."""
 
@@ -138,17 +90,14 @@ class Encoder:
 
     def source(self, question):
         maxlen = self.config.maxlen - self.config.max_target
-        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)
+        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0]
 
     def __call__(self, problem):
-        token_ids, segment_ids = self.source(problem["question"])
+        source = self.source(problem["question"])
         target, _ = self.tokenizer.encode(self.spell(problem["equation"]))
-        target = target[1 : self.config.max_target] + [self.tokenizer.end_id]
-        if target[-2] == self.tokenizer.end_id:
-            target.pop()
-        positions = [len(token_ids) - 1 + i for i in range(len(target))]
-        inputs = (token_ids + target, segment_ids + [1] * len(target), positions)
-        return inputs, target
+        if len(target) - 1 > self.config.max_target:
+            target = target[: self.config.max_target] + [self.tokenizer.end_id]
+        return seq2seq.arrays(source, target[1:])
 
 
 def resample(problem, rng):
@@ -156,44 +105,6 @@ def resample(problem, rng):
     names = ("question", "equation", "answer")
     changed = equations.resample_numbers(*(problem[name] for name in names), rng)
     return problem if changed is None else {**problem, **dict(zip(names, changed, strict=True))}
-
-
-# ---- model and loss
-
-
-def build_model(config, tokenizer, keep_tokens):
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
-    options = {
-        "application": "unilm",
-        "with_mlm": "linear",
-        "target_positions": True,
-        "dropout_rate": config.dropout,
-        "attention_dropout_rate": config.dropout,
-    }
-    if config.config_path is not None:
-        return build_transformer_model(
-            config.config_path, config.checkpoint_path, keep_tokens=keep_tokens, **options
-        )
-    return build_transformer_model(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=max(1, config.hidden_size // 32),
-        intermediate_size=4 * config.hidden_size,
-        max_position=config.maxlen,
-        **options,
-    )
-
-
-def compile_model(model, config, steps):
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        warmup = min(steps, max(1, steps // 20))
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
-        )
-    model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), SequenceCrossentropy())
 
 
 # ---- decoding and evaluation
@@ -213,8 +124,10 @@ class Solver:
         solved = [""] * len(questions)
         for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
             chosen = order[start : start + batch_size]
-            sources = [self.encoder.source(questions[i])[0] for i in chosen]
-            for i, results in zip(chosen, self.generator.beam_search(sources, topk=topk), strict=True):
+            sources = [self.encoder.source(questions[i]) for i in chosen]
+            for i, results in zip(
+                chosen, self.generator.beam_search(sources, topk=topk), strict=True
+            ):
                 solved[i] = self.encoder.tokenizer.decode(results[0][0]).replace(" ", "")
         return solved
 
@@ -243,7 +156,9 @@ def answer_text(question, equation):
     if "百分之几" in question:
         return f"{float(value * 100):g}%"
     if re.search("多少[辆人个只箱棵条]|几[辆人个只箱棵条]", question) and value.denominator != 1:
-        return str(math.floor(value) if "至多" in question or "最多" in question else math.ceil(value))
+        return str(
+            math.floor(value) if "至多" in question or "最多" in question else math.ceil(value)
+        )
     if "." in equation:
         return f"{float(value):.10g}"
     return str(Fraction(value))
@@ -269,7 +184,9 @@ def predict(solver, path, topk):
         try:
             questions.append(json.loads(line)["original_text"])
         except (ValueError, KeyError, TypeError) as error:
-            raise datasets.DataError(f"{path}:{number}: no JSON with original_text: {error!r}") from error
+            raise datasets.DataError(
+                f"{path}:{number}: no JSON with original_text: {error!r}"
+            ) from error
     target = path.with_suffix(".predictions.jsonl")
     temporary = target.with_suffix(".tmp")
     found = solver.equations(questions, topk, progress=True)
@@ -289,75 +206,34 @@ def predict(solver, path, topk):
 
 
 def train(config, model, encoder, problems, valid, solver):
-    batches = datasets.Batches(
+    seq2seq.train(
+        model,
+        config,
         problems,
         encoder,
-        batch_size=config.batch_size,
-        buckets=(16, 32, 64, 96, 128, config.maxlen),
-        seed=config.seed,
-        augment=resample if config.resample else None,
-        drop_remainder=True,
-    )
-    compile_model(model, config, steps=config.epochs * len(batches))
-    monitor = f"{next(reversed(valid))}_accuracy"
-    options = {k: _json(v) for k, v in dataclasses.asdict(config).items()}
-    run = Run(
-        config.output,
-        options,
         evaluate=lambda: evaluate(solver, valid, config.beams[0], config.evaluate_samples, show=3),
-        monitor=monitor,
-        may_change=("output", "predict", "solve", "beams", "evaluate_samples"),
+        monitor=f"{next(reversed(valid))}_accuracy",
+        augment=resample if config.resample else None,
+        may_change=("predict", "solve", "beams", "evaluate_samples"),
     )
-    done = run.resume(model)
-    if done:
-        print(f"{config.output}: {done} of {config.epochs} epochs done")
-    model.fit(
-        batches,
-        epochs=config.epochs,
-        initial_epoch=done,
-        shuffle=False,
-        callbacks=[batches.callback(), run],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    model.load_weights(run.best_path)
-    print(f"best epoch: {run.best_epoch + 1}")
     for topk in config.beams:
-        figures = evaluate(solver, valid, topk, progress=True)
-        for name, figure in figures.items():
+        for name, figure in evaluate(solver, valid, topk, progress=True).items():
             print(f"beam {topk}: {name} {figure:.2%}")
 
 
-def _json(value):
-    if isinstance(value, tuple):
-        return [_json(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def as_trained(config):
-    """The configuration with the options of the run in its directory that shape the model."""
-    options = json.loads((config.output / "config.json").read_text(encoding="utf-8"))
-    names = ("hidden_size", "num_hidden_layers", "maxlen", "max_target", "split_digits")
-    paths = {name: options[name] and Path(options[name]) for name in ("config_path", "dict_path")}
-    same = {name: options[name] for name in names}
-    return dataclasses.replace(config, **same, **paths, checkpoint_path=None)
-
-
 def main(config):
-    if (config.config_path is None) != (config.dict_path is None):
-        raise ValueError("`config_path` and `dict_path` go together. Received: only one of them")
     asks = config.solve is not None or config.predict is not None
-    best = config.output / "best.weights.h5"
     if asks:
-        if not best.exists():
-            raise FileNotFoundError(f"`output` {config.output} has no trained weights; train first")
-        config = as_trained(config)
+        best, config = config.best_path, config.as_trained("split_digits")
     problems, valid = ([], {}) if asks else load_problems(config)
-    tokenizer, keep_tokens = load_tokenizer(config, problems)
-    model = build_model(config, tokenizer, keep_tokens)
+    texts = [text for p in problems for text in (p["question"], p["equation"])]
+    tokenizer, keep_tokens = seq2seq.load_tokenizer(config, texts)
+    model = seq2seq.build_model(config, tokenizer, keep_tokens)
     encoder = Encoder(tokenizer, config)
     solver = Solver(model, encoder)
     if not asks:
-        print(f"{len(problems)} training problems; held out:", {k: len(v) for k, v in valid.items()})
+        sizes = {name: len(held_out) for name, held_out in valid.items()}
+        print(f"{len(problems)} training problems; held out: {sizes}")
         train(config, model, encoder, problems, valid, solver)
         return
     model.load_weights(best)
