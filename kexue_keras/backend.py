@@ -5,13 +5,15 @@ training, gradient penalty, multi-task ...) is written once, as `TrainStep.step`
 `value_and_grad`; it then runs inside `fit` on TensorFlow and on JAX.
 """
 
+import ctypes
 import functools
+import platform
 
 import keras
 from keras import ops
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
-__all__ = ["TrainStep", "jit", "value_and_grad"]
+__all__ = ["TrainStep", "jit", "reuse_freed_memory", "train_with_xla", "value_and_grad"]
 
 
 class _RecordingScope(keras.StatelessScope):
@@ -167,6 +169,48 @@ def jit(function, variables=()):
             return function(*args)
 
     return lambda *args: pure([v.value for v in variables], args)
+
+
+def train_with_xla():
+    """Whether training steps run faster compiled by XLA here; for `compile(jit_compile=...)`.
+
+    True on JAX and on accelerators. TensorFlow's own kernels are faster than XLA's on a CPU, and
+    take batches of a new length without compiling again.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> model = keras.Sequential([keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse", jit_compile=backend.train_with_xla())
+    """
+    name = keras.backend.backend()
+    if name != "tensorflow":
+        return name == "jax"
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def reuse_freed_memory():
+    """Makes the C library keep freed memory for the next allocation.
+
+    TensorFlow, when it first reads a data set made of a Python generator (as `fit` does with any
+    `PyDataset`), tells glibc to give memory back at once. On a CPU a training step then spends up to
+    a third of its time in page faults. To be called after the first batch; does nothing on other
+    backends and C libraries.
+
+    Example:
+
+    >>> from kexue_keras import backend
+    >>> backend.reuse_freed_memory()
+    """
+    if keras.backend.backend() != "tensorflow" or platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold = -1, -3  # parameters of mallopt(3)
+    library = ctypes.CDLL(None)
+    library.mallopt(trim_threshold, 1 << 30)
+    library.mallopt(mmap_threshold, 1 << 30)
 
 
 class TrainStep(keras.Model):

@@ -143,7 +143,7 @@ def _finish(state, scores, rivals, would_finish, options):
     index = state["index"]
     allowed = ops.logical_and(would_finish, index + 1 >= options["minlen"])
     length = ops.cast(index + 1, "float32")
-    scores = ops.where(ops.logical_and(allowed, scores > NEVER / 2), scores, NEVER)
+    scores = ops.where(allowed, scores, NEVER)
     competing = ops.concatenate([rivals, scores], axis=1)
     better = ops.sum(ops.cast(competing[:, None] > scores[..., None], "int32"), axis=-1)
     eligible = ops.logical_and(scores > NEVER / 2, better < options["topk"])

@@ -10,7 +10,7 @@ from kexue_keras.decoding.host_constraint import Choices, HostConstraint
 from kexue_keras.decoding.prefix_tree import PrefixTree
 from kexue_keras.decoding.tree_constraint import TreeConstraint, tree_tensors
 
-_SOURCE_MULTIPLE = 16
+_LENGTHS = (16, 32, 64, 128)
 
 
 class Generator:
@@ -18,7 +18,8 @@ class Generator:
 
     Keys and values are cached, whole batches are decoded at once, and the loop is compiled by XLA,
     once per combination of options and padded sizes (the batch is filled up to a power of two, the
-    prompts to a multiple of 16). Compiled programs are kept; further training of the model is seen.
+    prompts to a power of two or, above 128, a multiple of 128; sizes that were used before are taken
+    again if they fit). Compiled programs are kept; further training of the model is seen.
 
     Args:
         model: a model of `build_transformer_model` with application "lm" or "unilm", with or
@@ -57,6 +58,7 @@ class Generator:
         self.minlen = minlen
         self._programs = {}
         self._tree = None
+        self._sizes = set()
 
     def beam_search(
         self,
@@ -273,10 +275,7 @@ class Generator:
             segments = [np.append(s, 1 if unilm or not len(s) else s[-1]) for s in segments]
         for i, (row, segment) in enumerate(zip(tokens, segments, strict=True)):
             self._check(i, row, segment)
-        longest = max((len(row) for row in tokens), default=1)
-        length = -(-longest // _SOURCE_MULTIPLE) * _SOURCE_MULTIPLE
-        length = min(length, self.model.max_position)
-        batch = 1 << max(len(tokens) - 1, 0).bit_length() if tokens else 0
+        batch, length = self._padded_sizes(len(tokens), max(map(len, tokens), default=1))
         padded = np.zeros((2, batch, length), "int32")
         padded[0, :, 0] = self.end_id
         lengths = np.ones(batch, "int32")
@@ -290,6 +289,22 @@ class Generator:
             "lengths": lengths,
             "active": np.arange(batch) < len(tokens),
         }
+
+    def _padded_sizes(self, batch, length):
+        """Sizes to pad to: those of an earlier call if they fit and are not far too large."""
+        if not batch:
+            return 0, length
+        small = [n for n in _LENGTHS if n >= length]
+        length = small[0] if small else -(-length // _LENGTHS[-1]) * _LENGTHS[-1]
+        sizes = (1 << (batch - 1).bit_length(), min(length, self.model.max_position))
+        fitting = [
+            (b, n)
+            for b, n in self._sizes
+            if b >= sizes[0] and n >= sizes[1] and b * n <= 4 * sizes[0] * sizes[1]
+        ]
+        sizes = min(fitting, key=lambda size: size[0] * size[1], default=sizes)
+        self._sizes.add(sizes)
+        return sizes
 
     def _check(self, index, tokens, segments):
         if len(tokens) == 0:

@@ -95,7 +95,8 @@ class TreeConstraint:
         high = stop
         for _ in range(self.max_degree.bit_length()):
             middle = (low + high) // 2
-            below = ops.logical_and(low < high, self._tokens(middle) < tokens)
+            inside = self._tokens(ops.minimum(middle, self._last_edge))
+            below = ops.logical_and(low < high, inside < tokens)
             low, high = ops.where(below, middle + 1, low), ops.where(below, high, middle)
         edge = ops.minimum(low, self._last_edge)
         found = ops.logical_and(low < stop, ops.equal(self._tokens(edge), tokens))

@@ -114,12 +114,14 @@ class MultiHeadAttention(layers.Layer):
         key=None,
         value=None,
         attention_mask=None,
+        mask=None,
         query_mask=None,
         key_mask=None,
         training=None,
     ):
         if key is None:
-            key, key_mask = query, query_mask
+            # Keras calls the mask of a single tensor `mask`, else that of the query `query_mask`
+            key, key_mask = query, mask if query_mask is None else query_mask
         if value is None:
             value = key
         if attention_mask is None and key_mask is not None:
@@ -160,10 +162,13 @@ class MultiHeadAttention(layers.Layer):
         Returns:
             `(batch, queries, heads, head_size)`.
         """
-        scores = ops.cast(ops.einsum("bqhd,bkhd->bhqk", query, key), "float32")
+        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+        scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
         if attention_mask is not None:
             scores = ops.where(ops.expand_dims(attention_mask, 1), scores, -1e30)
-        weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
+        # with a single key, about which the softmax of Keras would warn, its weight is 1
+        weights = ops.softmax(scores, axis=-1) if scores.shape[-1] != 1 else ops.ones_like(scores)
+        weights = ops.cast(weights, value.dtype)
         weights = self.dropout_layer(weights, training=training)
         return ops.einsum("bhqk,bkhd->bqhd", weights, value)
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+_LOWEST_LOGIT = -1e30
+
 
 def sequence_crossentropy(token_ids, mask, logits):
     """Mean cross-entropy of predicting every masked token from the ones before it.
@@ -32,18 +34,17 @@ def sequence_crossentropy(token_ids, mask, logits):
     """
     token_ids, mask = ops.convert_to_tensor(token_ids), ops.convert_to_tensor(mask)
     logits = ops.convert_to_tensor(logits)
-    return _masked_mean(_crossentropy(token_ids[:, 1:], logits[:, :-1]), mask[:, 1:])
+    return _mean_crossentropy(token_ids[:, 1:], logits[:, :-1], mask[:, 1:])
 
 
-def _crossentropy(labels, logits):
-    logits = ops.cast(logits, "float32")
-    return ops.sparse_categorical_crossentropy(ops.cast(labels, "int32"), logits, from_logits=True)
-
-
-def _masked_mean(values, mask):
+def _mean_crossentropy(labels, logits, mask):
     mask = ops.cast(mask, "float32")
-    # a masked position may hold anything, even an infinite loss
-    values = ops.where(mask > 0, values, 0.0)
+    # what stands at masked positions must reach neither the loss nor, as 0 * inf, its gradient
+    visible = mask > 0
+    labels = ops.where(visible, ops.cast(labels, "int32"), 0)
+    logits = ops.maximum(ops.cast(logits, "float32"), _LOWEST_LOGIT)
+    logits = ops.where(visible[..., None], logits, 0.0)
+    values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1e-9)
 
 
@@ -87,7 +88,7 @@ class SequenceCrossentropy(keras.losses.Loss):
         return self.call(y_true, y_pred)
 
     def call(self, y_true, y_pred):
-        return _masked_mean(_crossentropy(y_true, y_pred), ops.not_equal(y_true, self.ignore_id))
+        return _mean_crossentropy(y_true, y_pred, ops.not_equal(y_true, self.ignore_id))
 
     def get_config(self):
         return {**super().get_config(), "ignore_id": self.ignore_id}

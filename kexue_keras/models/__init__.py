@@ -1,6 +1,10 @@
 """Transformer models and their checkpoints."""
 
 from kexue_keras.models.bert import Bert
+from kexue_keras.models.bert4keras_bridge import (
+    load_bert4keras_weights,
+    save_bert4keras_weights,
+)
 from kexue_keras.models.builder import build_transformer_model
 from kexue_keras.models.checkpoint import load_checkpoint, save_checkpoint
 from kexue_keras.models.tensor_bundle import CheckpointError
@@ -9,6 +13,8 @@ __all__ = [
     "Bert",
     "CheckpointError",
     "build_transformer_model",
+    "load_bert4keras_weights",
     "load_checkpoint",
+    "save_bert4keras_weights",
     "save_checkpoint",
 ]

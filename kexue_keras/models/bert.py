@@ -85,6 +85,10 @@ class Bert(keras.Model):
             )
         if application == "unilm" and not segment_vocab_size:
             raise ValueError('`segment_vocab_size` must be at least 2 for "unilm". Received: 0')
+        if num_attention_heads < 1:
+            raise ValueError(
+                f"`num_attention_heads` must be at least 1. Received: {num_attention_heads}"
+            )
         if attention_head_size is None and hidden_size % num_attention_heads:
             raise ValueError(
                 f"`num_attention_heads` must divide `hidden_size` {hidden_size}. "
@@ -92,6 +96,8 @@ class Bert(keras.Model):
             )
         if keep_tokens is not None:
             keep_tokens = [int(i) for i in keep_tokens]
+            if not keep_tokens:
+                raise ValueError("`keep_tokens` must not be empty. Received: []")
             wrong = [i for i in keep_tokens if not 0 <= i < vocab_size]
             if wrong:
                 raise ValueError(

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -41,6 +42,7 @@ _LAYERS = {
 }
 _VOCABULARY = ("bert/embeddings/word_embeddings", "cls/predictions/output_bias")
 _TRANSPOSED = ("cls/seq_relationship/output_weights",)
+_DAMAGE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,17 +219,24 @@ class _NpzFile:
     def __init__(self, path):
         self.path = path
         try:
-            self.file = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path}: no such file") from error
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            self.stream = open(path, "rb")
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from error
+        try:
+            self.file = np.load(self.stream, allow_pickle=False)
+        except _DAMAGE as error:
+            self.stream.close()
             raise CheckpointError(f"{path} is cut off or not an .npz file: {error}") from error
+        if not isinstance(self.file, np.lib.npyio.NpzFile):
+            self.stream.close()
+            raise CheckpointError(f"{path} is not an .npz file: it holds a single array")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.file.close()
+        self.stream.close()
 
     def shape(self, name):
         return self.read(name).shape
@@ -237,5 +246,5 @@ class _NpzFile:
             raise CheckpointError(f"{self.path} has no variable {name}")
         try:
             return np.asarray(self.file[name], "float32")
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise CheckpointError(f"{self.path}: {name} is damaged: {error}") from error

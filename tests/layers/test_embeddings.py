@@ -1,0 +1,114 @@
+import keras
+import numpy as np
+import pytest
+from contract import assert_close, check_layer, perturb, to_numpy
+
+from kexue_keras import backend
+from kexue_keras.layers import Embedding, PositionEmbedding
+
+IDS = np.array([[1, 2, 0, 3], [0, 0, 6, 6]], "int32")
+
+
+def normal(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("config", [{}, {"mask_zero": True, "embeddings_initializer": "he_normal"}])
+def test_contract_of_embedding(config, tmp_path):
+    check_layer(Embedding(7, 4, **config), (IDS,), tmp_path)
+
+
+def test_contract_of_position_embedding(tmp_path):
+    layer = PositionEmbedding(9, 4, embeddings_initializer="uniform")
+    check_layer(layer, (normal(2, 5, 4),), tmp_path)
+
+
+def test_embedding_looks_up_and_multiplies_by_the_same_table():
+    layer = Embedding(7, 4)
+    found = layer(IDS)
+    table = to_numpy(layer.embeddings.value)
+    np.testing.assert_array_equal(to_numpy(found), table[IDS])
+    hidden = normal(2, 3, 4)
+    assert_close(layer(hidden, mode="dense"), np.einsum("btd,vd->btv", hidden, table))
+
+
+def test_gradients_of_both_uses_add_up_in_the_table():
+    layer = Embedding(5, 3)
+    ids = np.array([[1, 1, 4]], "int32")
+    layer(ids)
+    table = to_numpy(layer.embeddings.value)
+    weights = normal(1, 3, 5)
+    _, (gradient,) = backend.value_and_grad(
+        lambda: keras.ops.sum(layer(layer(ids), mode="dense") * weights), [layer.embeddings]
+    )()
+    expected = np.einsum("btv,btd->vd", weights, table[ids])
+    for position, token in enumerate(ids[0]):
+        expected[token] += weights[0, position] @ table
+    assert_close(gradient, expected)
+
+
+def test_embedding_mask_never_hides_the_first_position():
+    layer = Embedding(7, 4, mask_zero=True)
+    mask = layer.compute_mask(keras.ops.convert_to_tensor(IDS))
+    expected = [[True, True, False, True], [True, False, True, True]]
+    assert to_numpy(mask).tolist() == expected
+    assert layer.compute_mask(normal(2, 4, 4), mask) is mask
+    assert Embedding(7, 4).compute_mask(IDS) is None
+
+
+def test_dense_mode_has_a_known_shape_and_dtype():
+    layer = Embedding(7, 4, dtype="mixed_bfloat16")
+    ids, hidden = keras.Input((None,), dtype="int32"), keras.Input((None, 4))
+    assert layer(ids).shape == (None, None, 4)
+    assert layer(hidden, mode="dense").shape == (None, None, 7)
+    assert layer(hidden, mode="dense").dtype == "bfloat16"
+
+
+def test_ids_may_come_as_floats():
+    layer = Embedding(300, 4, dtype="mixed_float16")
+    ids = np.array([[257, 299]])
+    assert_close(layer(ids.astype("float32")), layer(ids))
+
+
+def test_mixed_precision_keeps_large_ids():
+    """float16 and bfloat16 hold no odd integer above 2048 and 256: ids must never pass through."""
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        layer = Embedding(5000, 2, dtype=policy)
+        ids = keras.Input((None,), dtype="int32")
+        model = keras.Model(ids, layer(ids))
+        found = to_numpy(keras.ops.cast(model(np.array([[4999, 2049]])), "float32"))
+        expected = to_numpy(layer.embeddings.value)[[[4999, 2049]]]
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_position_embedding_adds_the_vector_of_every_position():
+    layer = PositionEmbedding(9, 4)
+    x = normal(2, 5, 4)
+    layer(x)
+    perturb(layer)
+    table = to_numpy(layer.embeddings.value)
+    assert_close(layer(x), x + table[None, :5])
+    assert_close(layer(normal(1, 9, 4)), normal(1, 9, 4) + table)
+    assert_close(layer.lookup(np.array([[8, 0]])), table[[[8, 0]]])
+
+
+def test_position_embedding_passes_a_mask_through():
+    layer = PositionEmbedding(9, 4)
+    mask = keras.ops.convert_to_tensor(np.array([[True, False]]))
+    assert layer.supports_masking
+    assert layer.compute_mask(normal(1, 2, 4), mask) is mask
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="`mode` must be .* Received: 'both'"):
+        Embedding(7, 4)(IDS, mode="both")
+    with pytest.raises(ValueError, match=r"at most 4 positions \(`input_dim`\). Received: 5"):
+        PositionEmbedding(4, 3, name="places")(normal(1, 5, 3))
+
+
+def test_too_long_a_sequence_fails_in_a_compiled_model_too():
+    """With an unknown length the layer cannot know at build time."""
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, PositionEmbedding(4, 3)(inputs))
+    with pytest.raises(ValueError, match="at most 4 positions"):
+        model.predict(normal(1, 5, 3), verbose=0)
