@@ -18,8 +18,8 @@ class Generator:
 
     Keys and values are cached, whole batches are decoded at once, and the loop is compiled by XLA,
     once per combination of options and padded sizes (the batch is filled up to a power of two, the
-    prompts to a power of two or, above 128, a multiple of 128; sizes that were used before are taken
-    again if they fit). Compiled programs are kept; further training of the model is seen.
+    prompts to a power of two or, above 128, a multiple of 128; sizes that were used before are
+    taken again if they fit). Compiled programs are kept; further training of the model is seen.
 
     Args:
         model: a model of `build_transformer_model` with application "lm" or "unilm", with or

@@ -193,7 +193,9 @@ def test_missing_layers_and_weights_of_a_named_file(values, tmp_path):
         file[ATTENTION].attrs["weight_names"] = names[:-1]
     assert_refused(make_model(), path, rf"layer {ATTENTION} has the weights \['kernel', 'bias'")
     with h5py.File(path, "a") as file:
-        file[ATTENTION].attrs["weight_names"] = np.array([*names[:-1], b"absent/bias:0"], dtype=bytes)
+        file[ATTENTION].attrs["weight_names"] = np.array(
+            [*names[:-1], b"absent/bias:0"], dtype=bytes
+        )
     assert_refused(make_model(), path, "is damaged: layer .* has lost absent/bias:0")
 
 
