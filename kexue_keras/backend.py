@@ -217,7 +217,7 @@ class TrainStep(keras.Model):
     """A `keras.Model` whose training step is written once for TensorFlow and JAX.
 
     Subclasses override `step(x, y, sample_weight)`: compute gradients with `value_and_grad`, hand
-    them to `self.optimizer.apply(gradients, variables)`, and return the logs. Assigning a variable
+    them to `self.apply_gradients(gradients, variables)`, and return the logs. Assigning a variable
     inside `step` works on both backends; to keep a variable's value, copy it
     (`variable.value + 0`), because on TensorFlow `variable.value` follows the variable.
 
@@ -229,7 +229,7 @@ class TrainStep(keras.Model):
     ...     def step(self, x, y, sample_weight):
     ...         loss, gradients = self.loss_and_gradients(x, y, sample_weight)
     ...         signs = [keras.ops.sign(g) for g in gradients]
-    ...         self.optimizer.apply(signs, self.trainable_variables)
+    ...         self.apply_gradients(signs, self.trainable_variables)
     ...         return self.logs(loss, x)
     >>> inputs = keras.Input((2,))
     >>> model = SignDescent(inputs, keras.layers.Dense(1)(inputs))
@@ -242,8 +242,23 @@ class TrainStep(keras.Model):
     def step(self, x, y, sample_weight):
         """One update of the weights: the ordinary one unless overridden. Returns a dict of logs."""
         loss, gradients = self.loss_and_gradients(x, y, sample_weight)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        self.apply_gradients(gradients, self.trainable_variables)
         return self.logs(loss, x)
+
+    def apply_gradients(self, gradients, variables):
+        """Lets the optimizer update `variables`: like `self.optimizer.apply`, which on JAX cannot
+        undo the loss scaling of "mixed_float16" inside `fit`."""
+        optimizer = self.optimizer
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if keras.backend.backend() != "jax" or not scaled or not in_stateless_scope():
+            optimizer.apply(gradients, variables)
+            return
+        targets = (variables, optimizer.variables)
+        values = [[v.value for v in group] for group in targets]
+        updated = optimizer.stateless_apply(values[1], gradients, values[0])
+        for group, new_values in zip(targets, updated, strict=True):
+            for variable, value in zip(group, new_values, strict=True):
+                variable.assign(value)
 
     def loss_and_gradients(self, x, y=None, sample_weight=None):
         """The compiled loss of a batch and its gradients by the trainable variables.

@@ -165,7 +165,7 @@ class FastGradientStep(backend.TrainStep):
         )
         _, gradients = objective()
         kernel.assign(before)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        self.apply_gradients(gradients, self.trainable_variables)
         return self.logs(loss, x)
 
 
@@ -221,7 +221,7 @@ class PenaltyStep(backend.TrainStep):
             return loss + 0.1 * sum(ops.sum(g**2) for g in gradients), loss
 
         (_, loss), gradients = backend.value_and_grad(objective, variables)()
-        self.optimizer.apply(gradients, variables)
+        self.apply_gradients(gradients, variables)
         return self.logs(loss, x)
 
 
@@ -274,12 +274,26 @@ def test_loss_scaling_of_mixed_precision():
         model = linear_model(dtype=policy)
         optimizer = keras.optimizers.SGD(0.1)
         if policy == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024)
+            optimizer = keras.optimizers.LossScaleOptimizer(
+                optimizer, initial_scale=1024, dynamic_growth_steps=4
+            )
         model.compile(optimizer, "mse")
         history = model.fit(X, Y, epochs=2, batch_size=BATCH, shuffle=False, verbose=0)
         found[policy] = (history.history["loss"], to_numpy(model.get_layer("dense").kernel))
     np.testing.assert_allclose(found["mixed_float16"][0], found["float32"][0], rtol=1e-2)
     np.testing.assert_allclose(found["mixed_float16"][1], found["float32"][1], atol=1e-2)
+    assert float(optimizer.dynamic_scale) == 2048 and int(optimizer.step_counter) == 2
+
+
+def test_infinite_gradients_skip_the_step_and_lower_the_loss_scale():
+    model = linear_model(dtype="mixed_float16")
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=1024)
+    model.compile(optimizer, "mse")
+    before = model.get_weights()
+    model.train_on_batch(1e30 * X[:4], Y[:4])
+    for x, y in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert float(optimizer.dynamic_scale) == 512
 
 
 def test_custom_train_steps_save_evaluate_and_predict(tmp_path):

@@ -1,0 +1,140 @@
+"""The recipe ape210k: trains, resumes after Ctrl-C, solves and predicts."""
+
+import importlib.util
+import json
+import random
+
+import h5py
+import numpy as np
+import pytest
+from recipes.commands import ROOT, head, interrupt_after, run
+
+SMALL = (
+    "--hidden-size 32 --num-hidden-layers 1 --maxlen 96 --max-target 24 --epochs 2 "
+    "--batch-size 16 --evaluate-samples 8 --beams 1"
+).split()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("problems")
+    paths = {
+        name: head(ROOT / "data" / f"math_problems_{name}.jsonl", folder / f"{name}.jsonl", lines)
+        for name, lines in (("train", 64), ("valid", 8))
+    }
+    return ["--train", paths["train"], "--valid", paths["valid"]]
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run("ape210k", *SMALL, *data, "--output", folder)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("ape210k", ROOT / "recipes" / "ape210k.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_training_writes_its_directory(trained):
+    folder, output = trained
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "best.weights.h5",
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "state-0002.weights.h5",
+        "vocab.txt",
+    }
+    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 32
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
+    assert "beam 1: valid_accuracy" in output
+    assert "✓" in output or "✗" in output
+
+
+def weights(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp_path):
+    folder, _ = trained
+    command = (*SMALL, *data, "--output", tmp_path)
+    output = interrupt_after("Epoch 2/2", "ape210k", *command)
+    assert "the same command continues" in output
+    assert (tmp_path / "state-0001.weights.h5").exists()
+    assert "1 of 2 epochs done" in run("ape210k", *command)
+    assert (tmp_path / "history.csv").read_text() == (folder / "history.csv").read_text()
+    expected = weights(folder / "state-0002.weights.h5")
+    found = weights(tmp_path / "state-0002.weights.h5")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_other_options_are_refused(trained, data):
+    output = run("ape210k", *SMALL, *data, "--output", trained[0], "--seed", 5, code=1)
+    assert "holds a run with `seed` = 0" in output
+
+
+def test_solve_and_predict(trained, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    rows = ["一共有3个苹果，吃了1个，还剩几个？", "1+1等于多少？"]
+    lines = [json.dumps({"original_text": row}, ensure_ascii=False) for row in rows]
+    questions.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    output = run(
+        "ape210k", "--output", trained[0], "--solve", rows[0], "--predict", questions, "--beams", 1
+    )
+    assert rows[0] in output
+    written = (tmp_path / "questions.predictions.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line)["original_text"] for line in written.splitlines()] == rows
+
+
+def test_broken_input_names_file_and_line(trained, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"original_text": "x"}\n{"original_text": \n')
+    output = run("ape210k", "--output", trained[0], "--predict", broken, code=1)
+    assert "broken.jsonl:2" in output
+    assert not list(tmp_path.glob("*predictions*"))
+    output = run("ape210k", "--output", tmp_path / "new", "--solve", "1+1", code=1)
+    assert "no trained weights" in output
+
+
+@pytest.mark.parametrize(
+    "question, equation, expected",
+    [
+        ("多少米？", "(1+2)/4", "3/4"),
+        ("多少米？", "1.5*3", "4.5"),
+        ("占百分之几？", "3/4", "75%"),
+        ("至少需要多少辆车？", "10/4", "3"),
+        ("最多能做多少个？", "10/4", "2"),
+        ("多少人？", "10/5", "2"),
+    ],
+)
+def test_answers_as_a_pupil_writes_them(recipe, question, equation, expected):
+    assert recipe.answer_text(question, equation) == expected
+
+
+def test_samples_and_resampling(recipe, tmp_path):
+    config = recipe.Config(output=tmp_path)
+    problem = {"question": "有12个和3个", "equation": "12+3", "answer": "15"}
+    tokenizer, kept = recipe.seq2seq.load_tokenizer(config, [problem["question"], "0123456789+"])
+    assert kept is None
+    encode = recipe.Encoder(tokenizer, config)
+    (token_ids, segment_ids, positions), target = encode(problem)
+    assert tokenizer.decode(target).replace(" ", "") == "12+3"
+    assert [token_ids[p + 1] for p in positions] == target
+    assert [segment_ids[p + 1] for p in positions] == [1] * len(target)
+    other = recipe.resample(problem, random.Random(0))
+    assert other != problem
+    assert recipe.equations.equal(other["equation"], other["answer"])
