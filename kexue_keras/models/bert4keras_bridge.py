@@ -162,10 +162,11 @@ def _read_named_layers(root, path, targets):
                 f"{path}: layer {layer.name} has the weights {stored}, the model's has {expected}"
             )
         for name, (part, variable) in zip(names, parts, strict=True):
+            data = group.get(name)
+            if data is None:
+                raise CheckpointError(f"{path} is damaged: layer {layer.name} has lost {name}")
             target = (f"{layer.name}/{part}", variable)
-            values.append(
-                _fitting(group[name].shape, partial(np.array, group[name]), path, *target)
-            )
+            values.append(_fitting(data.shape, partial(np.array, data), path, *target))
     return values
 
 

@@ -73,7 +73,7 @@ def huggingface(batch, beams):
     from transformers import BertConfig, BertLMHeadModel
 
     config = BertConfig(**CONFIG, is_decoder=True, pad_token_id=0, eos_token_id=END)
-    model = BertLMHeadModel(config).eval()
+    model = BertLMHeadModel(config).train(False)
     rows = torch.tensor(prompts(batch))
     options = {"max_new_tokens": STEPS, "min_new_tokens": STEPS, "do_sample": False}
 
