@@ -196,9 +196,9 @@ def reuse_freed_memory():
     """Makes the C library keep freed memory for the next allocation.
 
     TensorFlow, when it first reads a data set made of a Python generator (as `fit` does with any
-    `PyDataset`), tells glibc to give memory back at once. On a CPU a training step then spends up to
-    a third of its time in page faults. To be called after the first batch; does nothing on other
-    backends and C libraries.
+    `PyDataset`), tells glibc to give memory back at once. On a CPU a training step then spends up
+    to a third of its time in page faults. To be called after the first batch; does nothing on
+    other backends and C libraries.
 
     Example:
 

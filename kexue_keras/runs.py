@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 
@@ -12,8 +13,8 @@ class Run(keras.callbacks.Callback):
     """Keeps a training run in a directory and continues it after an interruption.
 
     Written there: `config.json` (the options), `history.csv` (a line an epoch), `curves.png`,
-    `best.weights.h5` (the epoch with the highest `monitor`) and `state-<epoch>.weights.h5` (weights,
-    optimizer and random state of the last epoch). Every file is written under a temporary name and
+    `best.weights.h5` (the epoch with the highest `monitor`), `state-<epoch>.weights.h5` (weights and
+    optimizer of the last epoch) and `state-<epoch>.random.json` (its random generators). Every file is written under a temporary name and
     renamed; the line in `history.csv` is what makes an epoch count, so an interruption at any time
     leaves a whole state of the epoch before.
 
@@ -65,7 +66,12 @@ class Run(keras.callbacks.Callback):
         """Number of the best epoch so far, from 0; None before the first."""
         if not self.history:
             return None
-        return max(range(len(self.history)), key=lambda i: self.history[i][self.monitor])
+
+        def figure(epoch):
+            value = self.history[epoch].get(self.monitor, math.nan)
+            return -math.inf if math.isnan(value) else value
+
+        return max(range(len(self.history)), key=figure)
 
     def resume(self, model):
         """Loads the last complete state of the directory, if any, into the compiled `model`.
@@ -74,13 +80,14 @@ class Run(keras.callbacks.Callback):
             The number of epochs done: `initial_epoch` for `fit`.
 
         Raises:
-            ValueError: the directory holds a run with other options.
+            ValueError: the directory holds a run with other options, or a file in it is damaged.
         """
         self._check_config()
         self.history = self._read_history()
         if self.history:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._state_path(len(self.history)))
+            self._restore_random_state(model)
         return len(self.history)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -90,20 +97,38 @@ class Run(keras.callbacks.Callback):
                 f"Received: epoch {epoch}"
             )
         logs.update(self.evaluate())
+        if self.monitor not in logs:
+            raise ValueError(f"`monitor` must be one of {sorted(logs)}. Received: {self.monitor!r}")
         self.history.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
         self.directory.mkdir(parents=True, exist_ok=True)
         self._write("config.json", json.dumps(self.config, indent=2, ensure_ascii=False))
         self._save_weights(self._state_path(epoch + 1))
+        random_state = [_to_list(variable) for variable in _random_state(self.model)]
+        self._write(self._random_path(epoch + 1).name, json.dumps(random_state))
         if self.best_epoch == epoch:
             self._save_weights(self.best_path)
         self._write_history()
-        for path in self.directory.glob("state-*.weights.h5"):
-            if path != self._state_path(epoch + 1):
+        for path in self.directory.glob("state-*"):
+            if path not in (self._state_path(epoch + 1), self._random_path(epoch + 1)):
                 path.unlink()
         self._draw_curves()
 
     def _state_path(self, epochs):
         return self.directory / f"state-{epochs:04d}.weights.h5"
+
+    def _random_path(self, epochs):
+        return self.directory / f"state-{epochs:04d}.random.json"
+
+    def _restore_random_state(self, model):
+        path, variables = self._random_path(len(self.history)), _random_state(model)
+        values = _read_json(path)
+        if len(values) != len(variables):
+            raise ValueError(
+                f"{path} has the state of {len(values)} random generators; the model has "
+                f"{len(variables)}"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     def _save_weights(self, path):
         temporary = path.with_name(f"temporary-{path.name}")
@@ -119,10 +144,9 @@ class Run(keras.callbacks.Callback):
         path = self.directory / "config.json"
         if not path.exists():
             return
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON: {error}") from error
+        before = _read_json(path)
+        if not isinstance(before, dict):
+            raise ValueError(f"{path} must hold a JSON object. It holds: {before!r}")
         for name in sorted((set(before) | set(self.config)) - self.may_change):
             if before.get(name) != self.config.get(name):
                 raise ValueError(
@@ -138,9 +162,13 @@ class Run(keras.callbacks.Callback):
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         try:
-            return [{"epoch": int(r["epoch"]), **_floats(r)} for r in rows]
+            history = [{"epoch": int(r["epoch"]), **_floats(r)} for r in rows]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a history of epochs: {error!r}") from error
+        epochs = [row["epoch"] for row in history]
+        if not epochs or epochs != list(range(1, len(epochs) + 1)):
+            raise ValueError(f"{path} is not a history of epochs: it has the epochs {epochs}")
+        return history
 
     def _write_history(self):
         names = list(dict.fromkeys(name for row in self.history for name in row))
@@ -160,6 +188,22 @@ class Run(keras.callbacks.Callback):
         temporary = self.directory / "temporary-curves.png"
         figure.savefig(temporary)
         os.replace(temporary, self.directory / "curves.png")
+
+
+def _random_state(model):
+    """The states of the model's random generators, which Keras's weight files leave out."""
+    return [v for v in model.variables if v.name == "seed_generator_state"]
+
+
+def _to_list(variable):
+    return keras.ops.convert_to_numpy(variable.value).tolist()
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
 def _floats(row):

@@ -14,24 +14,6 @@ EPOCHS = 4
 SCORES = [0.2, 0.7, 0.1, 0.7]
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches whose order depends on nothing but the number of the epoch."""
-
-    def __init__(self, epoch=0):
-        super().__init__()
-        self.epoch = epoch
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, index):
-        order = np.random.default_rng(self.epoch).permutation(len(X)).reshape(3, 4)
-        return X[order[index]], Y[order[index]]
-
-    def on_epoch_end(self):
-        self.epoch += 1
-
-
 def make_model(seed=0):
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(
@@ -57,11 +39,16 @@ def make_run(directory, model, config=None, **options):
     return run
 
 
+def fit(model, epochs, callbacks=(), initial_epoch=0):
+    options = dict(batch_size=4, shuffle=False, verbose=0, initial_epoch=initial_epoch)
+    model.fit(X, Y, epochs=epochs, callbacks=list(callbacks), **options)
+
+
 def train(directory, epochs=EPOCHS, seed=0, config=None, **options):
     model = make_model(seed)
     run = make_run(directory, model, config, **options)
     done = run.resume(model)
-    model.fit(Batches(done), epochs=epochs, initial_epoch=done, callbacks=[run], verbose=0)
+    fit(model, epochs, [run], initial_epoch=done)
     return model, run
 
 
@@ -93,6 +80,7 @@ def test_files(undisturbed):
         "config.json",
         "curves.png",
         "history.csv",
+        "state-0004.random.json",
         "state-0004.weights.h5",
     ]
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
@@ -111,6 +99,7 @@ def test_the_first_of_the_best_epochs_is_kept(undisturbed, tmp_path):
     assert run.best_path == directory / "best.weights.h5"
     expected, _ = train(tmp_path, epochs=2)
     best = make_model(seed=5)
+    best.optimizer.build(best.trainable_variables)
     best.load_weights(run.best_path)
     for x, y in zip(best.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
@@ -134,7 +123,7 @@ def test_without_dropout_state_the_result_would_differ(undisturbed, tmp_path):
     model, _ = train(tmp_path, epochs=2)
     again = make_model(seed=7)
     again.set_weights(model.get_weights())
-    again.fit(Batches(2), epochs=4, initial_epoch=2, verbose=0)
+    fit(again, 4, initial_epoch=2)
     assert any(
         np.abs(x - y).max() > 1e-3
         for x, y in zip(again.get_weights(), expected.get_weights(), strict=True)
@@ -173,9 +162,8 @@ def test_an_interruption_at_any_rename_loses_nothing(
     model, run = train(tmp_path, seed=7)
     assert_same_state(model, expected)
     assert run.best_epoch == 1
-    leftovers = [path.name for path in tmp_path.iterdir() if path.name.startswith("state-")]
-    assert leftovers == ["state-0004.weights.h5"]
-    assert not list(tmp_path.glob("temporary-*"))
+    leftovers = sorted(path.name for path in tmp_path.glob("state-*"))
+    assert leftovers == ["state-0004.random.json", "state-0004.weights.h5"]
 
 
 @pytest.mark.parametrize("number", range(1, 5))
@@ -213,7 +201,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_loses_that_epoch_only(undistu
     model = make_model()
     run = make_run(tmp_path, model)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(Batches(), epochs=EPOCHS, callbacks=[run, Interruption()], verbose=0)
+        fit(model, EPOCHS, [run, Interruption()])
     assert len(rows_of(tmp_path)) == 2
     model, _ = train(tmp_path, seed=7)
     assert_same_state(model, expected)
@@ -246,7 +234,16 @@ def test_tuples_in_the_options_equal_lists(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["epoch,loss,score\n1,0.5", "epoch,loss,score\n1,x,0.2\n", "a,b\n1,2\n", "epoch\none\n", "\0"],
+    [
+        "",
+        "epoch,loss\n",
+        "epoch,loss\n2,0.5\n",
+        "epoch,loss,score\n1,0.5",
+        "epoch,loss,score\n1,x,0.2\n",
+        "a,b\n1,2\n",
+        "epoch\none\n",
+        "?",
+    ],
 )
 def test_a_broken_history_is_refused_by_name(tmp_path, text):
     train(tmp_path, epochs=1)
@@ -263,8 +260,16 @@ def test_a_broken_config_is_refused_by_name(tmp_path, text):
         train(tmp_path)
 
 
-def test_missing_state_is_refused_by_name(tmp_path):
+def test_missing_and_damaged_states_are_refused_by_name(tmp_path):
     train(tmp_path, epochs=1)
+    random = tmp_path / "state-0001.random.json"
+    for text, message in (("[", "is not valid JSON"), ("[[1, 2], [3, 4]]", "has the state of 2")):
+        random.write_text(text)
+        with pytest.raises(ValueError, match=f"state-0001.random.json {message}"):
+            train(tmp_path)
+    random.unlink()
+    with pytest.raises(OSError, match="state-0001.random.json"):
+        train(tmp_path)
     (tmp_path / "state-0001.weights.h5").unlink()
     with pytest.raises((ValueError, OSError), match="state-0001.weights.h5"):
         train(tmp_path)
@@ -276,7 +281,7 @@ def test_a_wrong_initial_epoch_is_refused(tmp_path):
     run = make_run(tmp_path, model)
     run.resume(model)
     with pytest.raises(ValueError, match="initial_epoch=2.*Received: epoch 0"):
-        model.fit(Batches(), epochs=1, callbacks=[run], verbose=0)
+        fit(model, 1, [run])
     assert len(rows_of(tmp_path)) == 2
 
 
@@ -286,15 +291,16 @@ def test_monitor_must_be_a_figure(tmp_path):
     with pytest.raises(
         ValueError, match="`monitor` must be one of .*'score'.*Received: 'accuracy'"
     ):
-        model.fit(Batches(), epochs=1, callbacks=[run], verbose=0)
+        fit(model, 1, [run])
 
 
 def test_a_figure_that_is_not_a_number_is_never_best(tmp_path):
     model = make_model()
     scores = iter([float("nan"), 0.3, float("nan")])
     run = Run(tmp_path, {}, lambda: {"score": next(scores)}, monitor="score")
-    model.fit(Batches(), epochs=3, callbacks=[run], verbose=0)
+    fit(model, 3, [run])
     assert run.best_epoch == 1
+    assert [row["score"] for row in rows_of(tmp_path)] == ["nan", "0.3", "nan"]
     again = Run(tmp_path, {}, dict, monitor="score")
     assert again.resume(model) == 3 and again.best_epoch == 1
 
