@@ -160,7 +160,7 @@ def jit(function, variables=()):
     if name == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, jit_compile=True)
+        return tf.function(function, jit_compile=True, autograph=False)
     import jax
 
     @jax.jit

@@ -4,8 +4,8 @@
 
 The tree of `prefix_tree.py` is built once (`--tree PATH` keeps it) and looked up inside the
 compiled loop of a tiny BERT (4 layers of 312, vocabulary 21,128, prompts of 64, at most 32 new
-tokens, texts of three parts). The two searches take turns; a search inside the tree ends earlier than a free one
-with random weights, so the times are per step.
+tokens, texts of three parts). The two searches take turns; a search inside the tree ends earlier
+than a free one with random weights, so the times are per step.
 """
 
 import argparse
