@@ -14,6 +14,8 @@ JAX = ["jax>=0.4.30"]
 # bert4keras itself requires Keras 2.3.1 at most, so it is installed apart, with --no-deps (`make`
 # does so); these are what its 0.11.5 needs beside TensorFlow.
 BERT4KERAS = ["tf-keras>=2.18"]
+SIMILARITY = ["pot>=0.9", "scipy>=1.11"]
+XIANGQI = ["pyffish>=0.0.80"]
 
 setup(
     name="kexue_keras",
@@ -27,7 +29,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.18",
-        "keras>=3.10",
+        "keras>=3.12",
         "numpy>=1.26",
         "h5py>=3.10",
         "google-crc32c>=1.5",
@@ -39,9 +41,13 @@ setup(
     extras_require={
         "jax": JAX,
         "bert4keras": BERT4KERAS,
+        "similarity": SIMILARITY,
+        "xiangqi": XIANGQI,
         "test": [
             *JAX,
             *BERT4KERAS,
+            *SIMILARITY,
+            *XIANGQI,
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

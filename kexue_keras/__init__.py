@@ -14,6 +14,7 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "activations",
     "backend",
     "datasets",
     "decoding",
@@ -22,7 +23,10 @@ _SUBMODULES = (
     "losses",
     "metrics",
     "models",
+    "ops",
+    "similarity",
     "tokenizers",
+    "xiangqi",
 )
 
 __all__ = ["__version__", *_SUBMODULES]

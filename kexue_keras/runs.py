@@ -13,10 +13,11 @@ class Run(keras.callbacks.Callback):
     """Keeps a training run in a directory and continues it after an interruption.
 
     Written there: `config.json` (the options), `history.csv` (a line an epoch), `curves.png`,
-    `best.weights.h5` (the epoch with the highest `monitor`), `state-<epoch>.weights.h5` (weights and
-    optimizer of the last epoch) and `state-<epoch>.random.json` (its random generators). Every file is written under a temporary name and
-    renamed; the line in `history.csv` is what makes an epoch count, so an interruption at any time
-    leaves a whole state of the epoch before.
+    `best.weights.h5` (the epoch with the highest `monitor`), and of the last epoch
+    `state-<epoch>.weights.h5` (weights and optimizer) and `state-<epoch>.random.json` (its random
+    generators). Every file is written under a temporary name and renamed; the line in
+    `history.csv` is what makes an epoch count, so an interruption at any time leaves a whole state
+    of the epoch before.
 
     A resumed run gives what an undisturbed one would have given, if the batches of an epoch depend
     on nothing but the epoch's number (as those of `datasets.Batches` do).

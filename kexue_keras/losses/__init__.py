@@ -1,5 +1,21 @@
 """Losses, as functions and as `keras.losses.Loss` classes."""
 
+from kexue_keras.losses.cosent import CoSENT, cosent_loss
+from kexue_keras.losses.multilabel import (
+    MultilabelCategoricalCrossentropy,
+    SparseMultilabelCategoricalCrossentropy,
+    multilabel_categorical_crossentropy,
+    sparse_multilabel_categorical_crossentropy,
+)
 from kexue_keras.losses.sequence import SequenceCrossentropy, sequence_crossentropy
 
-__all__ = ["SequenceCrossentropy", "sequence_crossentropy"]
+__all__ = [
+    "CoSENT",
+    "MultilabelCategoricalCrossentropy",
+    "SequenceCrossentropy",
+    "SparseMultilabelCategoricalCrossentropy",
+    "cosent_loss",
+    "multilabel_categorical_crossentropy",
+    "sequence_crossentropy",
+    "sparse_multilabel_categorical_crossentropy",
+]

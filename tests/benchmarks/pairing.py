@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 
@@ -26,11 +27,12 @@ def contestant(work):
 
 class _Process:
     def __init__(self, script, name, environment):
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [sys.executable, script, "--contestant", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         )
@@ -39,7 +41,10 @@ class _Process:
         for line in self.process.stdout:
             if line.startswith(word):
                 return line.removeprefix(word).strip()
-        raise RuntimeError(f"{self.process.args[-1]} ended with code {self.process.wait()}")
+        code = self.process.wait()
+        self.errors.seek(0)
+        tail = self.errors.read()[-2000:]
+        raise RuntimeError(f"{self.process.args[-1]} ended with code {code}:\n{tail}")
 
     def measure(self):
         self.process.stdin.write("\n")

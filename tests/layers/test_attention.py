@@ -142,6 +142,7 @@ def test_masking_layer_reaches_attention_and_passes_through(generator):
     perturb(layer)
     visible = (x != 0).any(-1)[:, None]
     assert_close(model(x), reference(layer, x, x, x, visible), atol=1e-5)
+    assert_close(layer(keras.layers.Masking()(x)), reference(layer, x, x, x, visible), atol=1e-5)
     assert_close(model(x)[:1, :3], model(x[:1, :3]), atol=1e-5)
     mask = keras.layers.Masking().compute_mask(keras.ops.convert_to_tensor(x))
     assert layer.compute_mask(x, mask) is mask

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from contract import check_config, check_padding, perturb, to_numpy
+from contract import check_config, check_padding, compile, perturb, to_numpy
 
 from kexue_keras import backend, losses
 from kexue_keras.models import Bert, build_transformer_model
@@ -25,8 +25,7 @@ model = keras.saving.load_model(sys.argv[1])
 with np.load(sys.argv[2]) as arrays:
     output = model.predict_on_batch([arrays["token_ids"], arrays["segment_ids"]])
     np.testing.assert_allclose(output, arrays["output"], rtol=1e-4, atol=1e-6)
-    loss = model.train_on_batch([arrays["token_ids"], arrays["segment_ids"]], arrays["labels"])
-assert np.isfinite(loss)
+assert int(model.optimizer.iterations) == 1
 """
 
 
@@ -204,8 +203,7 @@ def test_reloads_after_training_here_and_in_another_process(tmp_path):
     reloaded = keras.saving.load_model(path)
     assert type(reloaded) is Bert and reloaded.get_config() == model.get_config()
     np.testing.assert_allclose(run(reloaded, TOKEN_IDS, SEGMENT_IDS), output, rtol=1e-5, atol=1e-6)
-    names = {"token_ids": TOKEN_IDS, "segment_ids": SEGMENT_IDS, "labels": TOKEN_IDS}
-    np.savez(arrays, output=output, **names)
+    np.savez(arrays, output=output, token_ids=TOKEN_IDS, segment_ids=SEGMENT_IDS)
     command = [sys.executable, "-W", "ignore", "-c", RELOAD, str(path), str(arrays)]
     environment = {
         **os.environ,
@@ -261,9 +259,9 @@ def test_compiling_with_xla_changes_no_loss():
 
 
 @pytest.mark.parametrize("policy,atol", [("mixed_float16", 0.05), ("mixed_bfloat16", 0.3)])
-def test_mixed_precision(language_models, policy, atol):
-    exact = language_models["unilm"]
-    model = bert(application="unilm", with_mlm="linear", dtype=policy)
+def test_mixed_precision(policy, atol):
+    options = dict(application="unilm", with_mlm="linear", num_hidden_layers=1)
+    exact, model = bert(**options), bert(**options, dtype=policy)
     assert {str(w.dtype) for w in model.weights} == {"float32"}
     assert model.get_layer("Transformer-0-FeedForward").compute_dtype == policy[6:]
     assert model.output.dtype == "float32"
@@ -281,9 +279,11 @@ def test_the_output_matrix_is_the_embedding():
     model = bert(with_mlm="linear", num_hidden_layers=1)
     assert sum(20 in w.shape for w in model.weights if len(w.shape) == 2) == 1
     table = model.get_layer("Embedding-Token").embeddings
-    _, (gradient,) = backend.value_and_grad(
-        lambda: keras.ops.sum(model([TOKEN_IDS[:1], SEGMENT_IDS[:1]])[:, 2, 18]), [table]
-    )()
+
+    def logit():
+        return keras.ops.sum(model([TOKEN_IDS[:1], SEGMENT_IDS[:1]])[:, 2, 18])
+
+    _, (gradient,) = compile(backend.value_and_grad(logit, [table]), model.variables)()
     rows = np.flatnonzero(np.abs(to_numpy(gradient)).max(-1) > 0)
     assert 18 not in TOKEN_IDS[0]
     assert set(rows) == set(TOKEN_IDS[0]) | {18}

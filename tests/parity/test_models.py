@@ -159,7 +159,7 @@ class Adam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        gradient = ops.add(gradient, ops.zeros_like(variable))
+        gradient = ops.add(gradient, ops.zeros(variable.shape))
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         step = ops.cast(self.iterations + 1, variable.dtype)

@@ -1,0 +1,151 @@
+"""Multi-label classification as a generalization of softmax cross-entropy."""
+
+import keras
+from keras import ops
+
+_LOWEST = -1e30
+
+
+def multilabel_categorical_crossentropy(y_true, y_pred):
+    """Softmax cross-entropy for several labels at once: every positive score above 0 above every
+    negative one.
+
+    `log(1 + sum_i t_i exp(-s_i)) + log(1 + sum_i (1 - t_i) exp(s_i))`; for labels 0 and 1 the sums
+    run over the positive and the negative classes. No class is rare here: the number of labels
+    needs no balance as with one sigmoid per class. Predict the classes whose score is above 0. With
+    soft labels the optimum is `t = sigmoid(2 s)`, so `sigmoid(2 s)` is a probability.
+
+    Args:
+        y_true: `(..., classes)`, from 0 to 1.
+        y_pred: scores `(..., classes)` without activation; computed in float32. A class whose
+            score is -inf does not count, whatever its label.
+
+    Returns:
+        `(...)`, float32, in nats.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> loss = losses.multilabel_categorical_crossentropy([[1, 0, 0]], [[9.0, -9.0, -9.0]])
+    >>> round(float(loss[0]), 4)
+    0.0004
+
+    Reference: https://kexue.fm/archives/7359, https://kexue.fm/archives/9064 (soft labels);
+    https://arxiv.org/abs/2208.02955
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    _check_same_shape(y_true, y_pred)
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+    counts = y_pred > -float("inf")
+    scores = ops.clip(ops.where(counts, y_pred, 0.0), _LOWEST, -_LOWEST)
+    positive = _log_one_plus_sum(counts, y_true, -scores)
+    negative = _log_one_plus_sum(counts, 1 - y_true, scores)
+    return positive + negative
+
+
+def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
+    """`multilabel_categorical_crossentropy` for labels given as the ids of the positive classes.
+
+    Args:
+        y_true: ids of classes, `(..., labels)`; an id may occur more than once and counts once.
+        y_pred: scores `(..., classes)` without activation; computed in float32. A class whose
+            score is -inf does not count.
+        mask_zero: whether the id 0 is padding; class 0 then has no score that counts.
+
+    Returns:
+        `(...)`, float32, in nats.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> scores = [[0.0, 9.0, -9.0, 9.0]]
+    >>> loss = losses.sparse_multilabel_categorical_crossentropy([[3, 1, 0]], scores, True)
+    >>> round(float(loss[0]), 4)
+    0.0004
+
+    Reference: as `multilabel_categorical_crossentropy`.
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    if len(y_true.shape) != len(y_pred.shape):
+        raise ValueError(
+            "`y_true` must have as many axes as `y_pred`: (..., labels) and (..., classes). "
+            f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
+        )
+    shape = ops.shape(y_pred)
+    classes = shape[-1]
+    y_pred = ops.reshape(ops.cast(y_pred, "float32"), (-1, classes))
+    ids = ops.reshape(ops.cast(y_true, "int32"), (-1, ops.shape(y_true)[-1]))
+    rows = ops.arange(ops.shape(y_pred)[0], dtype="int32")[:, None]
+    places = ops.reshape(rows * classes + ids, (-1, 1))
+    dense = ops.zeros((ops.shape(y_pred)[0] * classes,), "float32")
+    dense = ops.scatter_update(dense, places, ops.ones_like(places[:, 0], "float32"))
+    dense = ops.reshape(dense, (-1, classes))
+    if mask_zero:
+        y_pred = ops.where(ops.arange(classes) > 0, y_pred, -float("inf"))
+    return ops.reshape(multilabel_categorical_crossentropy(dense, y_pred), shape[:-1])
+
+
+def _log_one_plus_sum(counts, weights, exponents):
+    """`log(1 + sum_i weights_i exp(exponents_i))` over the places that count."""
+    counts = ops.logical_and(counts, weights > 0)
+    # the inner `where` keeps the infinite derivative of log at 0 out of the gradient
+    logarithms = ops.log(ops.where(counts, weights, 1.0)) + exponents
+    return ops.softplus(ops.logsumexp(ops.where(counts, logarithms, _LOWEST), axis=-1))
+
+
+def _check_same_shape(y_true, y_pred):
+    pairs = zip(y_true.shape, y_pred.shape, strict=False)
+    if len(y_true.shape) != len(y_pred.shape) or any(
+        a != b for a, b in pairs if a is not None and b is not None
+    ):
+        raise ValueError(
+            "`y_true` must have the shape of `y_pred`. Received: "
+            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
+        )
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class MultilabelCategoricalCrossentropy(keras.losses.Loss):
+    """`multilabel_categorical_crossentropy` as a loss for `compile`.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> loss = losses.MultilabelCategoricalCrossentropy()
+    >>> round(float(loss([[1, 0, 0]], [[9.0, -9.0, -9.0]])), 4)
+    0.0004
+    """
+
+    def __init__(self, name="multilabel_categorical_crossentropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return multilabel_categorical_crossentropy(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class SparseMultilabelCategoricalCrossentropy(keras.losses.Loss):
+    """`sparse_multilabel_categorical_crossentropy` as a loss for `compile`.
+
+    Args:
+        mask_zero: whether the id 0 is padding.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> loss = losses.SparseMultilabelCategoricalCrossentropy(mask_zero=True)
+    >>> round(float(loss([[3, 1, 0]], [[0.0, 9.0, -9.0, 9.0]])), 4)
+    0.0004
+    """
+
+    def __init__(
+        self, mask_zero=False, name="sparse_multilabel_categorical_crossentropy", **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
+        self.mask_zero = mask_zero
+
+    def call(self, y_true, y_pred):
+        return sparse_multilabel_categorical_crossentropy(y_true, y_pred, self.mask_zero)
+
+    def get_config(self):
+        return {**super().get_config(), "mask_zero": self.mask_zero}
