@@ -47,6 +47,7 @@ def test_training_writes_its_directory(trained):
         "config.json",
         "curves.png",
         "history.csv",
+        "state-0002.random.json",
         "state-0002.weights.h5",
         "vocab.txt",
     }
