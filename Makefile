@@ -11,8 +11,8 @@ run: .venv/installed
 	$(BIN)/python recipes/ape210k.py $(ARGS)
 
 test: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not parity"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not once"
 
 test-slow: .venv/tested
 	$(BIN)/python -m pytest -m slow

@@ -16,3 +16,32 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} does not exist (set KEXUE_SHARED)")
     return folder
+
+
+# What runs no tensors, or the real command of a recipe, is tested once, not on every backend.
+_ONCE = (
+    "tests/metrics/",
+    "tests/parity/",
+    "tests/recipes/",
+    "tests/decoding/test_auto_regressive.py",
+    "tests/decoding/test_host_constraint.py",
+    "tests/decoding/test_prefix_tree",
+    "tests/models/test_protobuf.py",
+    "tests/models/test_sorted_string_table.py",
+    "tests/models/test_tensor_bundle.py",
+    "tests/test_datasets.py",
+    "tests/test_equations.py",
+    "tests/test_knowledge_base.py",
+    "tests/test_sample_data.py",
+    "tests/test_similarity.py",
+    "tests/test_subsequences.py",
+    "tests/test_tokenizers.py",
+    "tests/test_vocabulary.py",
+    "tests/test_xiangqi.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.startswith(_ONCE):
+            item.add_marker(pytest.mark.once)
