@@ -11,7 +11,7 @@ run: .venv/installed
 	$(BIN)/python recipes/ape210k.py $(ARGS)
 
 test: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not once"
 
 test-slow: .venv/tested
