@@ -157,17 +157,22 @@ def jit(function, variables=()):
     """
     variables = list(variables)
     name = _known_backend(("tensorflow", "jax"))
-    if name == "tensorflow":
-        import tensorflow as tf
 
-        return tf.function(function, jit_compile=True, autograph=False)
-    import jax
-
-    @jax.jit
-    def pure(values, args):
+    def with_values(values, args):
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*args)
 
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        def compiled(*args):
+            # read here, once: a loop would carry the variables it reads, and copy them every time
+            return with_values([tf.convert_to_tensor(v.value) for v in variables], args)
+
+        return tf.function(compiled, jit_compile=True, autograph=False)
+    import jax
+
+    pure = jax.jit(with_values)
     return lambda *args: pure([v.value for v in variables], args)
 
 

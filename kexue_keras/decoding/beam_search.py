@@ -210,6 +210,8 @@ def top_k(x, k, block=64):
     if k == 1:
         index = ops.argmax(x, axis=-1)[..., None]
         return ops.take_along_axis(x, index, axis=-1), ops.cast(index, "int32")
+    # blocks that divide the axis need no padding, which would copy it
+    block = next((n for n in range(block, 4 * block) if size % n == 0), block)
     if size < 4 * block * k:
         values, index = ops.top_k(x, k)
         return values, ops.cast(index, "int32")

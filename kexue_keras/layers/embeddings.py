@@ -60,8 +60,12 @@ class Embedding(layers.Layer):
             table = ops.cast(self.embeddings, self.compute_dtype)
             return ops.take(table, ops.cast(inputs, "int32"), axis=0)
         if mode == "dense":
-            inputs = ops.cast(inputs, self.compute_dtype)
-            return ops.matmul(inputs, ops.transpose(ops.cast(self.embeddings, self.compute_dtype)))
+            table = ops.cast(self.embeddings, self.compute_dtype)
+            leading = ops.shape(inputs)[:-1]
+            rows = ops.reshape(ops.cast(inputs, self.compute_dtype), (-1, self.output_dim))
+            # written this way round, XLA does not copy the table at every step of a loop
+            dense = ops.transpose(ops.matmul(table, ops.transpose(rows)))
+            return ops.reshape(dense, (*leading, self.input_dim))
         raise ValueError(f'`mode` must be "embedding" or "dense". Received: {mode!r}')
 
     def compute_mask(self, inputs, mask=None):
