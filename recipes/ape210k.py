@@ -22,12 +22,14 @@ import re
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from tqdm import tqdm
 
 from kexue_keras import datasets, equations, seq2seq
 from kexue_keras.decoding import Generator
+from kexue_keras.masked_numbers import MARKS, mask_numbers, unmask_numbers
 from kexue_keras.seq2seq import Options
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -47,8 +49,9 @@ class Config(Options):
     """Passes over the training problems."""
     resample: bool = True
     """Draw new numbers for question and equation in every epoch."""
-    split_digits: bool = True
-    """Write numbers digit by digit; the article leaves them to WordPiece."""
+    numbers: Literal["digits", "marks", "wordpiece"] = "digits"
+    """Numbers digit by digit; as marks that say which number of the question stands where, so that
+    `resample` has no effect; or as WordPiece cuts them, as in the article."""
     beams: tuple[int, ...] = (1, 3)
     """Beam sizes of the final evaluation; the first one also decodes after every epoch."""
     evaluate_samples: int = 300
@@ -86,15 +89,34 @@ class Encoder:
         self.config = config
 
     def spell(self, text):
-        return re.sub(r"(\d)", r" \1 ", text) if self.config.split_digits else text
+        """Spaces around what shall be a token of its own."""
+        if self.config.numbers == "wordpiece":
+            return text
+        return re.sub(rf"([0-9{MARKS}])", r" \1 ", text)
+
+    def mask(self, question, equation=""):
+        if self.config.numbers != "marks":
+            return question, equation, []
+        return mask_numbers(question, equation)
 
     def source(self, question):
+        """Token ids of a question, and its numbers for `equation`."""
+        question, _, numbers = self.mask(question)
         maxlen = self.config.maxlen - self.config.max_target
-        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0]
+        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0], numbers
+
+    def equation(self, token_ids, numbers):
+        """The equation that the model wrote, with the numbers of its question."""
+        text = self.tokenizer.decode(token_ids).replace(" ", "")
+        try:
+            return unmask_numbers(text, numbers)
+        except equations.EquationError:
+            return text  # has a mark of no number, so it is no equation
 
     def __call__(self, problem):
-        source = self.source(problem["question"])
-        target, _ = self.tokenizer.encode(self.spell(problem["equation"]))
+        source, _ = self.source(problem["question"])
+        _, equation, _ = self.mask(problem["question"], problem["equation"])
+        target, _ = self.tokenizer.encode(self.spell(equation))
         if len(target) - 1 > self.config.max_target:
             target = target[: self.config.max_target] + [self.tokenizer.end_id]
         return seq2seq.arrays(source, target[1:])
@@ -124,11 +146,12 @@ class Solver:
         solved = [""] * len(questions)
         for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
             chosen = order[start : start + batch_size]
-            sources = [self.encoder.source(questions[i]) for i in chosen]
-            for i, results in zip(
-                chosen, self.generator.beam_search(sources, topk=topk), strict=True
-            ):
-                solved[i] = self.encoder.tokenizer.decode(results[0][0]).replace(" ", "")
+            sources, numbers = zip(
+                *(self.encoder.source(questions[i]) for i in chosen), strict=True
+            )
+            found = self.generator.beam_search(list(sources), topk=topk)
+            for i, of_question, results in zip(chosen, numbers, found, strict=True):
+                solved[i] = self.encoder.equation(results[0][0], of_question)
         return solved
 
 
@@ -213,7 +236,7 @@ def train(config, model, encoder, problems, valid, solver):
         encoder,
         evaluate=lambda: evaluate(solver, valid, config.beams[0], config.evaluate_samples, show=3),
         monitor=f"{next(reversed(valid))}_accuracy",
-        augment=resample if config.resample else None,
+        augment=resample if config.resample and config.numbers != "marks" else None,
         may_change=("predict", "solve", "beams", "evaluate_samples"),
     )
     for topk in config.beams:
@@ -224,9 +247,10 @@ def train(config, model, encoder, problems, valid, solver):
 def main(config):
     asks = config.solve is not None or config.predict is not None
     if asks:
-        best, config = config.best_path, config.as_trained("split_digits")
+        best, config = config.best_path, config.as_trained("numbers")
     problems, valid = ([], {}) if asks else load_problems(config)
-    texts = [text for p in problems for text in (p["question"], p["equation"])]
+    texts = [MARKS] * (config.numbers == "marks")
+    texts += [text for p in problems for text in (p["question"], p["equation"])]
     tokenizer, keep_tokens = seq2seq.load_tokenizer(config, texts)
     model = seq2seq.build_model(config, tokenizer, keep_tokens)
     encoder = Encoder(tokenizer, config)

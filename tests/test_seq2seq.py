@@ -24,7 +24,7 @@ def options(tmp_path):
         max_target=8,
         epochs=3,
         batch_size=8,
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         dropout=0.0,
         output=tmp_path / "run",
     )
@@ -114,5 +114,5 @@ def test_cosine_schedule_warms_up_and_ends_at_zero(options):
     seq2seq.compile_model(model, options, steps=100)
     rate = model.optimizer._learning_rate
     values = [float(rate(step)) for step in (0, 5, 50, 100)]
-    assert values[0] == 0 and values[1] == pytest.approx(3e-3)
+    assert values[0] == 0 and values[1] == pytest.approx(1e-2)
     assert values[1] > values[2] > values[3] == pytest.approx(0, abs=1e-9)

@@ -86,21 +86,20 @@ def feed(model, source, state, cache):
 def choose(state, logits, options, constraint=None):
     """Extends the living hypotheses by one token each and updates the pool of finished ones."""
     topk, end_id, index = options["topk"], options["end_id"], state["index"]
-    normalizer = ops.logsumexp(logits, axis=-1)
-    totals = state["scores"] - normalizer
     would_finish = state["ends"] + 1 >= options["min_ends"]
     if constraint is None:
-        ending = totals + logits[..., end_id]
-    else:
-        ending = totals + constraint.ending(logits, state["constraint"], end_id)
-    only_end = ops.equal(ops.arange(logits.shape[-1]), end_id)
-    if constraint is None:
-        logits = ops.where(ops.logical_and(only_end, would_finish[..., None]), NEVER, logits)
-        values, tokens = top_k(logits, topk)
+        # one more than needed, since `end_id` may go
+        values, tokens = top_k(logits, topk + 1)
+        ending, largest = logits[..., end_id], values[..., :1]
     else:
         values, tokens = constraint.candidates(logits, state["constraint"], topk)
-        finishing = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])
-        values = ops.where(finishing, NEVER, values)
+        ending = constraint.ending(logits, state["constraint"], end_id)
+        largest = ops.max(logits, axis=-1, keepdims=True)
+    normalizer = largest[..., 0] + ops.log(ops.sum(ops.exp(logits - largest), axis=-1))
+    totals = state["scores"] - normalizer
+    ending = totals + ending
+    finishing = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])
+    values = ops.where(finishing, NEVER, values)
     width = values.shape[-1]
     candidates = ops.maximum(totals[..., None] + values, NEVER)
     batch, rows = totals.shape

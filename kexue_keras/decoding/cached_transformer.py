@@ -168,9 +168,9 @@ def _attend(query, source, source_cache, stores, visible):
     """One softmax over the prompt and the generated tokens, `(batch, slots, heads, size)`."""
     key, value = source_cache
     steps = visible.shape[-1]
-    from_source = ops.cast(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))), "float32")
+    from_source = ops.cast(ops.einsum("bhsd,bhtd->bhst", query, key), "float32")
     if len(stores[0].shape) == 4:
-        generated = ops.matmul(query, ops.transpose(stores[0], (0, 1, 3, 2)))
+        generated = ops.einsum("bhsd,bhtd->bhst", query, stores[0])
     else:
         generated = ops.einsum("bhsd,bshtd->bhst", query, stores[0])
     from_source = ops.where(source["visible"], from_source, -1e30)

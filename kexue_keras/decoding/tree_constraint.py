@@ -67,6 +67,7 @@ class TreeConstraint:
                 allowed = ops.logical_and(place < degree[..., None], tokens < vocabulary)
                 where = first + ops.minimum(tokens, vocabulary - 1)
                 values = ops.where(allowed, ops.take(flat, where, axis=0), NEVER)
+                tokens = ops.where(allowed, tokens, 0)  # JAX embeds what it does not know as NaN
                 missing = max(topk - width, 0)
                 values, picked = top_k(values, min(topk, width))
                 tokens = ops.take_along_axis(tokens, picked, axis=-1)

@@ -139,3 +139,16 @@ def test_samples_and_resampling(recipe, tmp_path):
     other = recipe.resample(problem, random.Random(0))
     assert other != problem
     assert recipe.equations.equal(other["equation"], other["answer"])
+
+
+def test_numbers_as_marks(recipe, tmp_path):
+    config = recipe.Config(output=tmp_path, numbers="marks")
+    problem = {"question": "有12个和3个", "equation": "12+3", "answer": "15"}
+    tokenizer, _ = recipe.seq2seq.load_tokenizer(config, [recipe.MARKS, "有个和+"])
+    encode = recipe.Encoder(tokenizer, config)
+    (token_ids, _, positions), target = encode(problem)
+    assert tokenizer.decode(token_ids[: positions[0]]).replace(" ", "") == "有①个和②个"
+    source, numbers = encode.source(problem["question"])
+    assert source == token_ids[: positions[0] + 1]
+    assert encode.equation(target, numbers) == "12+3"
+    assert encode.equation(target, numbers[:1]) == "①+②"
