@@ -312,3 +312,12 @@ class TrainStep(keras.Model):
         def train_step(self, data):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
             return self.step(x, y, sample_weight)
+
+
+def sync_variables(model):
+    """Makes the variables of a model in `fit` readable and writable between two steps.
+
+    JAX keeps them apart from the model during an epoch; elsewhere there is nothing to do.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()

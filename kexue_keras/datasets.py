@@ -6,38 +6,36 @@ at a line feed only, skips empty lines, and refuses anything it does not underst
 which needs Keras, loads on first use.
 """
 
-import gzip
 import importlib
-import io
-import json
-import lzma
 import math
 import re
-import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kexue_keras import equations
+from kexue_keras.data_files import (
+    DataError,
+    PathLike,
+    as_object,
+    field,
+    parse_json,
+    read_columns,
+    read_lines,
+    read_objects,
+)
 
-_OPENERS = {".xz": lzma.open, ".gz": gzip.open}
 _LABEL = re.compile(r"O|[BIMES]-\S+")
 _RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
 _MOVES = re.compile(r"[a-i][0-9][a-i][0-9](?: [a-i][0-9][a-i][0-9])*")
 _NO_ANSWER = ("", "no_answer")
-
-PathLike = str | Path
 
 
 def __getattr__(name: str):
     if name == "Batches":
         return importlib.import_module("kexue_keras.batches").Batches
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class DataError(ValueError):
-    """A data file is not what it should be; the message is `path:line: what`."""
 
 
 class Triple(NamedTuple):
@@ -47,68 +45,6 @@ class Triple(NamedTuple):
     meaning: str
     predicate: str
     object: str
-
-
-def _lines(path: PathLike, keep_empty: bool = False) -> Iterator[tuple[int, str]]:
-    """Numbers (from 1) and texts of the lines, without their ends."""
-    path, number, found = Path(path), 0, False
-    opener = _OPENERS.get(path.suffix)
-    with open(path, "rb") if opener is None else io.BufferedReader(opener(path), 1 << 18) as file:
-        try:
-            for number, raw in enumerate(file, 1):
-                line = raw.decode("utf-8").rstrip("\r\n")
-                if number == 1:
-                    line = line.removeprefix("\ufeff")
-                found = found or bool(line)
-                if line or keep_empty:
-                    yield number, line
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: must be UTF-8. Received: {error}") from error
-        except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-            raise DataError(
-                f"{path}:{number + 1}: the compressed file is damaged or cut off. Received: {error}"
-            ) from error
-    if not found:
-        raise DataError(f"{path}:1: must not be empty.")
-
-
-def _columns(path: PathLike, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _lines(path):
-        columns = line.split("\t")
-        if len(columns) != len(names):
-            raise DataError(
-                f"{path}:{number}: must have {len(names)} columns ({', '.join(names)}) with tabs "
-                f"between them. Received: {len(columns)}"
-            )
-        yield number, columns
-
-
-def _parse_json(text: str, path: PathLike, number: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = number + error.lineno - 1
-        raise DataError(f"{path}:{line}: must be JSON. Received: {error.msg}") from error
-    except RecursionError as error:
-        raise DataError(f"{path}:{number}: must be JSON. Received: deep nesting") from error
-
-
-def _field(row: Any, name: str, kind: type, where: str) -> Any:
-    """Member `name` of the JSON object `row`."""
-    if name not in _object(row, where):
-        raise DataError(f"{where}: must have the field {name!r}. Received: {sorted(row)}")
-    if not isinstance(row[name], kind):
-        raise DataError(
-            f"{where}: {name!r} must be a {kind.__name__}. Received: {type(row[name]).__name__}"
-        )
-    return row[name]
-
-
-def _objects(path: PathLike, names: Sequence[str]) -> Iterator[tuple[int, dict, list[str]]]:
-    """Line number, JSON object and its string fields `names` of each line."""
-    for number, line in _lines(path):
-        row = _parse_json(line, path, number)
-        yield number, row, [_field(row, name, str, f"{path}:{number}") for name in names]
 
 
 def load_ape210k(path: PathLike) -> list[dict[str, str]]:
@@ -125,7 +61,7 @@ def load_ape210k(path: PathLike) -> list[dict[str, str]]:
     Reference: https://kexue.fm/archives/7809
     """
     samples = []
-    for number, row, texts in _objects(path, ("original_text", "equation", "ans")):
+    for number, row, texts in read_objects(path, ("original_text", "equation", "ans")):
         normalized = equations.normalize(*texts)
         if normalized is not None:
             fields = zip(("question", "equation", "answer"), normalized, strict=True)
@@ -136,17 +72,39 @@ def load_ape210k(path: PathLike) -> list[dict[str, str]]:
 def load_sentiment(path: PathLike) -> list[tuple[str, int]]:
     """`(text, label)` of each line `text TAB label`; the label is an integer."""
     samples = []
-    for number, (text, label) in _columns(path, ("text", "label")):
+    for number, (text, label) in read_columns(path, ("text", "label")):
         if not re.fullmatch("-?[0-9]+", label):
             raise DataError(f"{path}:{number}: the label must be an integer. Received: {label!r}")
         samples.append((text, int(label)))
     return samples
 
 
+def load_fewclue(path: PathLike) -> list[tuple[str, str | None]]:
+    """`(text, label)` of each JSON line of FewCLUE's classification tasks.
+
+    Args:
+        path: JSON lines with `sentence` and, but for unlabelled texts, `label`.
+
+    Returns:
+        Pairs of strings; the label is None where there is none.
+
+    Reference: https://arxiv.org/abs/2107.07498
+    """
+    samples = []
+    for number, row, (text,) in read_objects(path, ("sentence",)):
+        label = row.get("label")
+        if isinstance(label, bool) or not isinstance(label, str | int | None):
+            raise DataError(
+                f"{path}:{number}: the label must be a string or an integer. Received: {label!r}"
+            )
+        samples.append((text, None if label is None else str(label)))
+    return samples
+
+
 def load_pairs(path: PathLike) -> list[tuple[str, str, float]]:
     """`(first, second, score)` of each line `first TAB second TAB score`."""
     samples = []
-    for number, (first, second, column) in _columns(path, ("first", "second", "score")):
+    for number, (first, second, column) in read_columns(path, ("first", "second", "score")):
         try:
             score = float(column)
         except ValueError:
@@ -166,7 +124,7 @@ def load_labelled(path: PathLike) -> list[tuple[list[str], list[str]]]:
     """
     sentences: list[tuple[list[str], list[str]]] = []
     inside, known = False, set()
-    for number, line in _lines(path, keep_empty=True):
+    for number, line in read_lines(path, keep_empty=True):
         if not line:
             inside = False
             continue
@@ -196,7 +154,7 @@ def load_xiangqi(path: PathLike) -> list[tuple[str, list[str]]]:
     as `h2e2`. They are not checked against the rules: `kexue_keras.xiangqi` does that.
     """
     games = []
-    for number, (result, moves) in _columns(path, ("result", "moves")):
+    for number, (result, moves) in read_columns(path, ("result", "moves")):
         if result not in _RESULTS:
             raise DataError(
                 f"{path}:{number}: the result must be one of {', '.join(_RESULTS)}. "
@@ -239,7 +197,7 @@ class Triples:
         self.path = Path(path)
 
     def __iter__(self) -> Iterator[Triple]:
-        for _, (subject, predicate, target) in _columns(
+        for _, (subject, predicate, target) in read_columns(
             self.path, ("subject", "predicate", "object")
         ):
             yield Triple(*split_subject(subject), predicate, target)
@@ -262,7 +220,7 @@ def load_kgclue(questions: PathLike, knowledge: PathLike) -> tuple[list[dict[str
     if not Path(knowledge).is_file():
         raise FileNotFoundError(f"`knowledge` must be a file. Received: {knowledge}")
     samples = []
-    for number, _, (question, answer) in _objects(questions, ("question", "answer")):
+    for number, _, (question, answer) in read_objects(questions, ("question", "answer")):
         parts = [part.strip() for part in answer.split("|||")]
         if len(parts) != 3:
             raise DataError(
@@ -286,56 +244,51 @@ def load_qa(path: PathLike) -> list[dict[str, Any]]:
 
     Reference: https://kexue.fm/archives/7630
     """
-    document = _parse_json("\n".join(line for _, line in _lines(path, keep_empty=True)), path, 1)
+    document = parse_json("\n".join(line for _, line in read_lines(path, keep_empty=True)), path, 1)
     where = f"{path}:1: in the document"
     if isinstance(document, dict):
         if "data" in document:
-            document = _field(document, "data", list, where)
+            document = field(document, "data", list, where)
         else:
             document = [
-                {"id": name, **_object(row, f"{where}[{name!r}]")} for name, row in document.items()
+                {"id": name, **as_object(row, f"{where}[{name!r}]")}
+                for name, row in document.items()
             ]
     elif not isinstance(document, list):
         raise DataError(f"{where}: must be a list. Received: {type(document).__name__}")
     samples = []
     for i, item in enumerate(document):
-        samples.extend(_questions(_object(item, f"{where}[{i}]"), f"{where}[{i}]", str(i)))
+        samples.extend(_questions(as_object(item, f"{where}[{i}]"), f"{where}[{i}]", str(i)))
     if not samples:
         raise DataError(f"{path}:1: must have at least one question.")
     return samples
 
 
-def _object(row: Any, where: str) -> dict:
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: must be a JSON object. Received: {type(row).__name__}")
-    return row
-
-
 def _questions(item: dict, where: str, name: str) -> Iterator[dict[str, Any]]:
     if "paragraphs" in item:
-        for j, paragraph in enumerate(_field(item, "paragraphs", list, where)):
+        for j, paragraph in enumerate(field(item, "paragraphs", list, where)):
             place = f"{where}.paragraphs[{j}]"
-            yield from _questions(_object(paragraph, place), place, f"{name}-{j}")
+            yield from _questions(as_object(paragraph, place), place, f"{name}-{j}")
     elif "qas" in item:
         squad = "context" in item
-        passage = _field(item, "context" if squad else "context_text", str, where)
-        for j, row in enumerate(_field(item, "qas", list, where)):
+        passage = field(item, "context" if squad else "context_text", str, where)
+        for j, row in enumerate(field(item, "qas", list, where)):
             place = f"{where}.qas[{j}]"
-            question = _field(row, "question" if squad else "query_text", str, place)
-            answers = _field(row, "answers", list, place)
+            question = field(row, "question" if squad else "query_text", str, place)
+            answers = field(row, "answers", list, place)
             key = str(row.get("id", row.get("query_id", f"{name}-{j}")))
             yield _question(key, passage, question, answers, place)
     else:
-        question = _field(item, "question", str, where)
+        question = field(item, "question", str, where)
         key = str(item.get("id", name))
         if "evidences" in item:
-            rows, text = list(_field(item, "evidences", dict, where).values()), "evidence"
+            rows, text = list(field(item, "evidences", dict, where).values()), "evidence"
         else:
-            rows, text = _field(item, "passages", list, where), "passage"
+            rows, text = field(item, "passages", list, where), "passage"
         for j, row in enumerate(rows):
             place = f"{where}, {text} {j}"
-            passage = _field(row, text, str, place)
-            answers = _field(row, "answer", object, place)
+            passage = field(row, text, str, place)
+            answers = field(row, "answer", object, place)
             answers = answers if isinstance(answers, list) else [answers]
             yield _question(f"{key}-{j}", passage, question, answers, place)
 

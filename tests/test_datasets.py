@@ -39,6 +39,7 @@ def load_questions(path):
 LOADERS = [
     (datasets.load_ape210k, lines(PROBLEM)),
     (datasets.load_sentiment, "很好\t1\n"),
+    (datasets.load_fewclue, lines({"sentence": "好", "label": 1})),
     (datasets.load_pairs, "好\t很好\t4\n"),
     (datasets.load_labelled, "好\tO\n"),
     (datasets.load_xiangqi, "1-0\th2e2 h9g7\n"),
@@ -98,6 +99,8 @@ def test_absent_file(tmp_path, load, good):
         (datasets.load_sentiment, "好\t1\n好 1\n", r":2: must have 2 columns.*Received: 1"),
         (datasets.load_sentiment, "好\t1\t1\n", r":1: must have 2 columns.*Received: 3"),
         (datasets.load_sentiment, "好\tgood\n", ":1: the label must be an integer.*'good'"),
+        (datasets.load_fewclue, lines({"label": 1}), ":1: must have the field 'sentence'"),
+        (datasets.load_fewclue, lines({"sentence": "a", "label": []}), ":1: the label must be a"),
         (datasets.load_pairs, "a\tb\t1\n\na\tb\n", r":3: must have 3 columns"),
         (datasets.load_pairs, "a\tb\tmuch\n", ":1: the score must be a number.*'much'"),
         (datasets.load_pairs, "a\tb\tnan\n", ":1: the score must be a number.*'nan'"),
@@ -155,6 +158,12 @@ def test_pairs(write):
         ("甲", "乙", 3.0),
         ("丙", "", 0.5),
     ]
+
+
+def test_fewclue(write):
+    rows = [{"sentence": "a", "label": 110}, {"sentence": "b", "label": "x"}, {"sentence": "c"}]
+    samples = datasets.load_fewclue(write(lines(*rows)))
+    assert samples == [("a", "110"), ("b", "x"), ("c", None)]
 
 
 def test_labelled(write):
@@ -282,6 +291,8 @@ def test_unknown_name():
         ("math/ape210k_valid.jsonl.xz", datasets.load_ape210k, 4999),
         ("math/math23k_valid.jsonl.xz", datasets.load_ape210k, 2264),
         ("sentiment/valid.tsv.xz", datasets.load_sentiment, 2111),
+        ("fewclue/tnews_train_0.jsonl.xz", datasets.load_fewclue, 240),
+        ("fewclue/eprstmt_unlabeled.jsonl.xz", datasets.load_fewclue, 19565),
         ("matching/stsb_zh_valid.tsv.xz", datasets.load_pairs, 1458),
         ("matching/lcqmc_dev.tsv.xz", datasets.load_pairs, 8802),
         ("labelling/resume_ner_train.bmes.xz", datasets.load_labelled, 3821),

@@ -113,3 +113,17 @@ def test_most_problems_can_be_resampled():
             changed += 1
             assert evaluate(new[1]) == evaluate(new[2])
     assert changed > 0.9 * len(problems)
+
+
+def test_reviews_are_made_again_and_share_no_thing(tmp_path):
+    script = FOLDER / "make_reviews.py"
+    subprocess.run([sys.executable, str(script), "--out", str(tmp_path)], check=True)
+    texts = {}
+    for split, size in (("train", 600), ("valid", 200)):
+        name = f"reviews_{split}.tsv"
+        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+        rows = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+        texts[split] = {row.split("\t")[0] for row in rows}
+        labels = [row.split("\t")[1] for row in rows]
+        assert len(texts[split]) == size and 0.4 < labels.count("1") / size < 0.6
+    assert not texts["train"] & texts["valid"]

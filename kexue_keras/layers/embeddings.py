@@ -9,7 +9,8 @@ class Embedding(layers.Layer):
     """An embedding whose table is also the output matrix of a language model.
 
     `layer(token_ids)` looks vectors up; `layer(hidden, mode="dense")` multiplies by the transposed
-    table, so that input and output weights are tied.
+    table, so that input and output weights are tied; with `only`, a list of ids, by the rows of
+    these alone.
 
     Args:
         input_dim: size of the vocabulary.
@@ -19,7 +20,8 @@ class Embedding(layers.Layer):
 
     Input shape: int `(batch, length)`; in mode "dense" floating `(..., output_dim)`.
 
-    Output shape: `(batch, length, output_dim)`; in mode "dense" `(..., input_dim)`.
+    Output shape: `(batch, length, output_dim)`; in mode "dense" `(..., input_dim)` or
+    `(..., len(only))`.
 
     Masking: makes a Keras mask if `mask_zero`; mode "dense" passes one through.
 
@@ -55,17 +57,18 @@ class Embedding(layers.Layer):
             name="embeddings",
         )
 
-    def call(self, inputs, mode="embedding"):
+    def call(self, inputs, mode="embedding", only=None):
         if mode == "embedding":
             table = ops.cast(self.embeddings, self.compute_dtype)
             return ops.take(table, ops.cast(inputs, "int32"), axis=0)
         if mode == "dense":
-            table = ops.cast(self.embeddings, self.compute_dtype)
+            table = self.embeddings if only is None else ops.take(self.embeddings, only, axis=0)
+            table = ops.cast(table, self.compute_dtype)
             leading = ops.shape(inputs)[:-1]
             rows = ops.reshape(ops.cast(inputs, self.compute_dtype), (-1, self.output_dim))
             # written this way round, XLA does not copy the table at every step of a loop
             dense = ops.transpose(ops.matmul(table, ops.transpose(rows)))
-            return ops.reshape(dense, (*leading, self.input_dim))
+            return ops.reshape(dense, (*leading, table.shape[0]))
         raise ValueError(f'`mode` must be "embedding" or "dense". Received: {mode!r}')
 
     def compute_mask(self, inputs, mask=None):
@@ -74,9 +77,10 @@ class Embedding(layers.Layer):
         visible = ops.not_equal(inputs, 0)
         return ops.concatenate([ops.ones_like(visible[:, :1]), visible[:, 1:]], axis=1)
 
-    def compute_output_spec(self, inputs, mode="embedding"):
+    def compute_output_spec(self, inputs, mode="embedding", only=None):
         shape = inputs.shape[:-1] if mode == "dense" else inputs.shape
-        size = self.input_dim if mode == "dense" else self.output_dim
+        vocabulary = self.input_dim if only is None else len(only)
+        size = vocabulary if mode == "dense" else self.output_dim
         return keras.KerasTensor((*shape, size), dtype=self.compute_dtype)
 
     def get_config(self):

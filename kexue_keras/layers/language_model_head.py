@@ -76,9 +76,9 @@ class FirstToken(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class BiasAdd(layers.Layer):
-    """Adds a learned bias to the last axis.
+    """Adds a learned bias to the last axis; with `only`, a list of int, these entries of it.
 
-    Input and output shape: `(..., features)`.
+    Input and output shape: `(..., features)`, or `(..., len(only))`.
 
     Masking: passes a mask through.
 
@@ -97,8 +97,8 @@ class BiasAdd(layers.Layer):
     def build(self, input_shape):
         self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
 
-    def call(self, inputs):
-        return inputs + self.bias
+    def call(self, inputs, only=None):
+        return inputs + (self.bias if only is None else ops.take(self.bias, only, axis=0))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_spec(self, inputs, only=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

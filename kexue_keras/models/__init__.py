@@ -7,6 +7,7 @@ from kexue_keras.models.bert4keras_bridge import (
 )
 from kexue_keras.models.builder import build_transformer_model
 from kexue_keras.models.checkpoint import load_checkpoint, save_checkpoint
+from kexue_keras.models.restricted import restrict_vocabulary
 from kexue_keras.models.tensor_bundle import CheckpointError
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "build_transformer_model",
     "load_bert4keras_weights",
     "load_checkpoint",
+    "restrict_vocabulary",
     "save_bert4keras_weights",
     "save_checkpoint",
 ]

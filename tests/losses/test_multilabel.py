@@ -152,7 +152,7 @@ def test_errors():
 def test_class_compiles_reloads_and_trains(sparse, tmp_path):
     if sparse:
         loss = losses.SparseMultilabelCategoricalCrossentropy(mask_zero=True)
-        y = np.array([[1, 3], [2, 0], [0, 0], [4, 4], [1, 2]])
+        y = np.array([[1, 3], [2, 0], [0, 0], [4, 4], [1, 2]], "int32")
         labels = np.zeros((5, 5))
         np.put_along_axis(labels, y, 1, -1)
     else:

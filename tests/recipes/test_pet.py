@@ -1,0 +1,86 @@
+"""The recipe pet: the table, resumed cell by cell, and clear errors."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from recipes.commands import ROOT, head, interrupt_after, run
+from tiny_checkpoint import make_tiny_checkpoint
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pet")
+    tiny = make_tiny_checkpoint(folder)
+    for name in ("train", "valid"):
+        head(ROOT / "data" / f"reviews_{name}.tsv", folder / f"{name}.tsv", 24)
+    return [
+        *("--config-path", tiny.config_path, "--checkpoint-path", tiny.checkpoint_path),
+        *("--dict-path", tiny.dict_path, "--train", folder / "train.tsv"),
+        *("--valid", folder / "valid.tsv", "--labelled", 8, "--maxlen", 32, "--batch-size", 8),
+        *("--patterns", "[MASK]好。{text}", "{text}[MASK]好。", "--epochs", 1, "--seeds", 0, 1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("pet", ROOT / "recipes" / "pet.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_all_regimes_interrupted_and_continued(arguments, tmp_path):
+    output = interrupt_after("unsupervised", "pet", *arguments, "--output", tmp_path / "parts")
+    assert "goes on with the next cell" in output
+    before = json.loads((tmp_path / "parts" / "results.json").read_text(encoding="utf-8"))
+    output = run("pet", *arguments, "--output", tmp_path / "parts")
+    assert "zero-shot, " not in output.split("| zero-shot")[0]
+    results = json.loads((tmp_path / "parts" / "results.json").read_text(encoding="utf-8"))
+    right = results["right"]
+    assert right["zero-shot"] == before["right"]["zero-shot"]
+    counts = {regime: sum(map(len, cells.values())) for regime, cells in right.items()}
+    assert counts == {
+        "zero-shot": 2,
+        "unsupervised": 4,
+        "few-shot": 4,
+        "semi-supervised": 4,
+        "distilled": 2,
+        "fine-tuning": 2,
+    }
+    assert (tmp_path / "parts" / "table.png").stat().st_size > 1000
+    for regime in counts:
+        assert f"\n| {regime} | " in output
+    code = run("pet", *arguments, "--epochs", 2, "--output", tmp_path / "parts", code=1)
+    assert "holds results with `epochs` = 1" in code
+
+
+def test_errors(arguments, tmp_path, recipe):
+    output = run("pet", *arguments, "--labelled", 1000, "--output", tmp_path, code=1)
+    assert "`labelled` must be at most 24" in output
+    output = run("pet", *arguments, "--task", "tnews", "--output", tmp_path, code=1)
+    assert "labels of the task are 100, 101" in output
+    with pytest.raises(ValueError, match="`regimes` must be among.*'magic'"):
+        recipe.main(recipe.Config(regimes=("magic",)))
+
+
+def test_texts_held_out_are_not_trained_on(recipe, tmp_path):
+    (tmp_path / "train.tsv").write_text("好\t1\n坏\t0\n很好\t1\n", encoding="utf-8")
+    (tmp_path / "valid.tsv").write_text("好\t1\n", encoding="utf-8")
+    config = recipe.Config(
+        train=(tmp_path / "train.tsv",), valid=(tmp_path / "valid.tsv",), labelled=1
+    )
+    data = recipe.Data(config, ["1", "0"])
+    labelled, others = data.labelled(0)
+    assert len(labelled) == 1 and {labelled[0][0], *others} == {"坏", "很好"}
+    assert data.labelled(0) == (labelled, others)
+
+
+def test_cells_of_the_table(recipe):
+    assert recipe._cell([]) == ""
+    assert recipe._cell([0.5]) == "50.00"
+    values = [0.5, 0.6, 0.7]
+    assert recipe._cell(values) == f"60.00 ± {100 * np.std(values, ddof=1):.2f}"
