@@ -37,6 +37,7 @@ setup(
         "tqdm>=4.66",
         "matplotlib>=3.8",
         "tyro>=0.9",
+        "sacrebleu>=2.4",
     ],
     extras_require={
         "jax": JAX,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kexue_keras.datasets import load_qa
 from kexue_keras.equations import equal, evaluate, normalize, resample_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,3 +128,17 @@ def test_reviews_are_made_again_and_share_no_thing(tmp_path):
         labels = [row.split("\t")[1] for row in rows]
         assert len(texts[split]) == size and 0.4 < labels.count("1") / size < 0.6
     assert not texts["train"] & texts["valid"]
+
+
+def test_passages_are_made_again_and_hold_their_answers(tmp_path):
+    script = FOLDER / "make_passages.py"
+    subprocess.run([sys.executable, str(script), "--out", str(tmp_path)], check=True)
+    questions = {}
+    for split, size in (("train", 600), ("valid", 60)):
+        path = FOLDER / f"passages_{split}.json"
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+        questions[split] = load_qa(path)
+        assert len({q["passage"] for q in questions[split]}) == size
+        assert all(q["answers"][0] in q["passage"] for q in questions[split])
+    names = {split: {q["id"].split("-")[0] for q in rows} for split, rows in questions.items()}
+    assert not names["train"] & names["valid"]

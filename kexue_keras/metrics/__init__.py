@@ -1,6 +1,7 @@
 """Measures of predictions."""
 
+from kexue_keras.metrics.generation import bleu, rouge_l
 from kexue_keras.metrics.matching import exact_match, f1
 from kexue_keras.metrics.threshold import optimal_threshold
 
-__all__ = ["exact_match", "f1", "optimal_threshold"]
+__all__ = ["bleu", "exact_match", "f1", "optimal_threshold", "rouge_l"]

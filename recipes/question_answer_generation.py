@@ -1,0 +1,316 @@
+"""Passages to questions with answers: one BERT writes the answer, then a question for it.
+
+Task: `[CLS] passage [SEP] answer [SEP] question [SEP]` with the UniLM mask. The answer is sampled
+from the nucleus, so that a passage yields different pairs; the question is searched by beam.
+Data: `data/passages_*` (made by this project); CMRC 2018, DRCD, SQuAD and WebQA load as they are.
+Published: three sample passages, no figures; ours are in README.md, section Results.
+Article: https://kexue.fm/archives/7630
+
+    python recipes/question_answer_generation.py            # our passages, some minutes
+    python recipes/question_answer_generation.py --passage "青岚镇位于东原省，人口约30万人。"
+    python recipes/question_answer_generation.py --passages FILE     # -> FILE.pairs.jsonl
+    python recipes/question_answer_generation.py --config-path BERT/bert_config.json \\
+        --checkpoint-path BERT/bert_model.ckpt --dict-path BERT/vocab.txt \\
+        --train cmrc2018_train.json --valid cmrc2018_dev.json --learning-rate 1e-5
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from kexue_keras import datasets, seq2seq
+from kexue_keras.decoding import Generator
+from kexue_keras.metrics import bleu, rouge_l
+from kexue_keras.seq2seq import Options
+from kexue_keras.text_segments import segment
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+SMALL = DATA / "small_zh"
+
+
+@dataclasses.dataclass
+class Config(Options):
+    """Trains, or resumes, and evaluates; or writes pairs for the passages given."""
+
+    config_path: Path | None = SMALL / "bert_config.json"
+    """Configuration of a pretrained BERT."""
+    checkpoint_path: Path | None = SMALL / "bert_model.npz"
+    """Checkpoint of the pretrained BERT."""
+    dict_path: Path | None = SMALL / "vocab.txt"
+    """Vocabulary of the pretrained BERT."""
+    train: tuple[Path, ...] = (DATA / "passages_train.json",)
+    """Files of training questions."""
+    valid: tuple[Path, ...] = (DATA / "passages_valid.json",)
+    """Files of held-out questions."""
+    hold_out: float = 0.0
+    """Share of the training passages to hold out as one more validation set."""
+    max_passage: int = 128
+    """Largest number of tokens of a passage; longer ones are cut at sentence ends."""
+    max_answer: int = 16
+    """Largest number of tokens of an answer."""
+    max_target: int = 64
+    """Largest number of tokens of a question."""
+    maxlen: int = 208
+    """Largest number of tokens of passage, answer and question."""
+    epochs: int = 4
+    """Passes over the training questions."""
+    learning_rate: float = 4e-4
+    """Adam's; the article takes 1e-5 for a BERT base."""
+    pairs: int = 5
+    """Answers sampled for every passage."""
+    topp: float = 0.95
+    """Nucleus of the answers."""
+    beam: int = 1
+    """Beam size of the questions."""
+    evaluate_samples: int = 100
+    """Questions, and passages, of each held-out set that are decoded after an epoch; all are at
+    the end."""
+    output: Path = Path("runs/question_answer_generation")
+    """Directory of the run; the same command continues an interrupted run."""
+    passage: str | None = None
+    """A passage to write pairs for, with the best weights."""
+    passages: Path | None = None
+    """A text file with a passage a line, or JSON lines with `passage`; pairs are written beside it,
+    and an interrupted command goes on where it stopped."""
+
+
+# ---- data
+
+
+def load_questions(config):
+    """Training samples, and the held-out ones by name; the parts share no passage."""
+    train = [q for path in config.train for q in datasets.load_qa(path)]
+    valid = {path.stem.split(".")[0]: datasets.load_qa(path) for path in config.valid}
+    if config.hold_out:
+        parts = (1.0 - config.hold_out, config.hold_out)
+        train, valid["held_out"] = datasets.split(train, parts, key=lambda q: q["passage"])
+    held_out = {q["passage"] for questions in valid.values() for q in questions}
+    train = [q for q in train if q["passage"] not in held_out]
+    pieces = {name: cut(questions, config) for name, questions in valid.items()}
+    return cut(train, config), pieces
+
+
+def cut(questions, config):
+    """`(piece, answer, question)` for every piece of the passage that holds an answer."""
+    samples = []
+    for q in questions:
+        for piece in segment(q["passage"], config.max_passage - 2):
+            answer = next((a for a in q["answers"] if a in piece), None)
+            if answer is not None:
+                samples.append((piece, answer, q["question"]))
+    return samples
+
+
+class Encoder:
+    """Samples to arrays, and the two prompts of decoding."""
+
+    def __init__(self, tokenizer, config):
+        self.tokenizer = tokenizer
+        self.config = config
+
+    def passage(self, text):
+        return self.tokenizer.encode(text, maxlen=self.config.max_passage)[0]
+
+    def target(self, text, maxlen):
+        """Ids of `text [SEP]`."""
+        return self.tokenizer.encode(text, maxlen=maxlen + 1)[0][1:]
+
+    def __call__(self, sample):
+        passage, answer, question = sample
+        answer = self.target(answer, self.config.max_answer)
+        question = self.target(question, self.config.max_target)
+        return seq2seq.arrays(self.passage(passage), answer + question)
+
+
+# ---- decoding
+
+
+class Writer:
+    """Writes answers and questions for many passages at once."""
+
+    def __init__(self, model, encoder):
+        self.encoder, self.model, config = encoder, model, encoder.config
+        end_id = encoder.tokenizer.end_id
+        self.answers_of = Generator(model, end_id=end_id, maxlen=config.max_answer, minlen=2)
+        self.questions_of = Generator(model, end_id=end_id, maxlen=config.max_target, minlen=2)
+
+    def questions(self, passages, answers, batch_size=32, progress=False):
+        """The question that each answer answers."""
+        end_id, maxlen = self.encoder.tokenizer.end_id, self.encoder.config.max_answer
+        prompts = []
+        for passage, answer in zip(passages, answers, strict=True):
+            ids = answer if isinstance(answer, list) else self.encoder.target(answer, maxlen)
+            ids = ids if ids[-1] == end_id else [*ids, end_id]
+            source = self.encoder.passage(passage)
+            prompts.append((source + ids, [0] * len(source) + [1] * len(ids)))
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i][0]))
+        written = [""] * len(prompts)
+        for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
+            chosen = order[start : start + batch_size]
+            token_ids, segment_ids = zip(*(prompts[i] for i in chosen), strict=True)
+            found = self.questions_of.beam_search(
+                list(token_ids), list(segment_ids), topk=self.encoder.config.beam
+            )
+            for i, results in zip(chosen, found, strict=True):
+                written[i] = self.encoder.tokenizer.decode(results[0][0])
+        return written
+
+    def pairs(self, passages, seed=0):
+        """For every passage its different `(answer, question)` pairs, in the order sampled."""
+        config, tokenizer = self.encoder.config, self.encoder.tokenizer
+        prompts = [self.encoder.passage(passage) for passage in passages]
+        sampled = self.answers_of.random_sample(
+            prompts, n=config.pairs, topp=config.topp, seed=seed
+        )
+        rows = [
+            (i, ids)
+            for i, answers in enumerate(sampled)
+            for ids in dict.fromkeys(map(tuple, answers))
+        ]
+        questions = self.questions([passages[i] for i, _ in rows], [list(ids) for _, ids in rows])
+        pairs = [[] for _ in passages]
+        for (i, ids), question in zip(rows, questions, strict=True):
+            pair = (tokenizer.decode(list(ids)), question)
+            if pair not in pairs[i]:
+                pairs[i].append(pair)
+        return pairs
+
+    def perplexity(self, samples, batch_size=32):
+        """Of the gold questions, given passage and gold answer, per token."""
+        config, total, count = self.encoder.config, 0.0, 0
+        order = sorted(samples, key=lambda sample: len(sample[0]))
+        for start in range(0, len(order), batch_size):
+            batch = []
+            for sample in order[start : start + batch_size]:
+                (token_ids, segment_ids, positions), target = self.encoder(sample)
+                skip = len(self.encoder.target(sample[1], config.max_answer))
+                batch.append((token_ids, segment_ids, positions[skip:], target[skip:]))
+            arrays = [_padded(column, batch_size) for column in zip(*batch, strict=True)]
+            logits = self.model.predict_on_batch(arrays[:3])
+            logits = logits - logits.max(-1, keepdims=True)
+            chosen = np.take_along_axis(logits, arrays[3][..., None], axis=-1)[..., 0]
+            losses = np.log(np.exp(logits).sum(-1)) - chosen
+            known = arrays[3] != 0
+            total, count = total + losses[known].sum(), count + known.sum()
+        return float(np.exp(total / count))
+
+
+def _padded(rows, height):
+    """The rows as one int32 array, filled up with zeros to few different widths."""
+    width = -(-max(map(len, rows)) // 32) * 32
+    array = np.zeros((height, width), "int32")
+    for i, row in enumerate(rows):
+        array[i, : len(row)] = row
+    return array
+
+
+def evaluate(writer, valid, samples=None, show=0, progress=False):
+    """Measures of the questions given gold answers, and of sampled pairs, by held-out set."""
+    figures = {}
+    for name, rows in valid.items():
+        rows = rows[:samples]
+        passages, answers, gold = zip(*rows, strict=True)
+        found = writer.questions(passages, answers, progress=progress)
+        figures[f"{name}_rouge_l"] = float(np.mean([*map(rouge_l, gold, found)]))
+        figures[f"{name}_bleu"] = bleu(gold, found)
+        figures[f"{name}_perplexity"] = writer.perplexity(rows)
+        different = list(dict.fromkeys(passages))
+        pairs = []
+        for start in tqdm(range(0, len(different), 32), disable=not progress, leave=False):
+            pairs += writer.pairs(different[start : start + 32], seed=start)
+        inside = [
+            answer in passage.lower()
+            for passage, found in zip(different, pairs, strict=True)
+            for answer, _ in found
+        ]
+        figures[f"{name}_answers_in_passage"] = float(np.mean(inside))
+        figures[f"{name}_distinct_pairs"] = float(np.mean([len(found) for found in pairs]))
+        for passage, found in list(zip(different, pairs, strict=True))[:show]:
+            print(f"  {passage}")
+            for answer, question in found[:2]:
+                print(f"      {question}   {answer}")
+    return figures
+
+
+# ---- passages of the user
+
+
+def read_passages(path):
+    """Passages of a text file, or of JSON lines."""
+    if path.suffix != ".jsonl":
+        return [line for _, line in datasets.read_lines(path)]
+    return [text for _, _, (text,) in datasets.read_objects(path, ("passage",))]
+
+
+def write_pairs(writer, path, chunk=32):
+    """Writes `path.pairs.jsonl`; an interrupted call goes on with the next chunk of passages."""
+    passages = read_passages(path)
+    target = path.with_suffix(".pairs.jsonl")
+    partial = target.with_suffix(".partial")
+    lines = partial.read_text(encoding="utf-8").split("\n")[:-1] if partial.exists() else []
+    done = len(lines) // chunk * chunk
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write("".join(line + "\n" for line in lines[:done]))
+        for start in tqdm(range(done, len(passages), chunk)):
+            part = passages[start : start + chunk]
+            for passage, pairs in zip(part, writer.pairs(part, seed=start), strict=True):
+                rows = [{"answer": answer, "question": question} for answer, question in pairs]
+                row = {"passage": passage, "pairs": rows}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+    os.replace(partial, target)
+    print(f"pairs of {len(passages)} passages in {target}")
+
+
+# ---- main
+
+
+def main(config):
+    asks = config.passage is not None or config.passages is not None
+    if asks:
+        shaping = ("max_passage", "max_answer")
+        best, config = config.best_path, config.as_trained(*shaping)
+    if config.max_passage + config.max_answer + config.max_target > config.maxlen:
+        raise ValueError(
+            "`maxlen` must hold `max_passage`, `max_answer` and `max_target`. "
+            f"Received: {config.maxlen}"
+        )
+    train, valid = ([], {}) if asks else load_questions(config)
+    tokenizer, keep_tokens = seq2seq.load_tokenizer(config, (t for row in train for t in row))
+    model = seq2seq.build_model(config, tokenizer, keep_tokens)
+    encoder = Encoder(tokenizer, config)
+    writer = Writer(model, encoder)
+    if asks:
+        model.load_weights(best)
+        if config.passage is not None:
+            for answer, question in writer.pairs([config.passage], config.seed)[0]:
+                print(f"{question}   {answer}")
+        if config.passages is not None:
+            write_pairs(writer, config.passages)
+        return
+    sizes = {name: len(rows) for name, rows in valid.items()}
+    print(f"{len(train)} training questions; held out: {sizes}")
+    seq2seq.train(
+        model,
+        config,
+        train,
+        encoder,
+        evaluate=lambda: evaluate(writer, valid, config.evaluate_samples, show=3),
+        monitor=f"{next(reversed(valid))}_rouge_l",
+        may_change=("passage", "passages", "pairs", "topp", "beam", "evaluate_samples"),
+    )
+    for name, figure in evaluate(writer, valid, progress=True, show=10).items():
+        print(f"{name} {figure:.4g}")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config))
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command continues where it was")

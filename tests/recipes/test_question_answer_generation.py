@@ -1,0 +1,153 @@
+"""The recipe question_answer_generation: trains, writes pairs, goes on where it stopped."""
+
+import importlib.util
+import json
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+from recipes.commands import ROOT, run
+from tiny_checkpoint import make_tiny_checkpoint
+
+pytestmark = pytest.mark.once
+
+ARGUMENTS = (
+    "--max-passage 40 --max-answer 6 --max-target 10 --maxlen 64 --epochs 1 --batch-size 8 "
+    "--evaluate-samples 4 --pairs 3 --seed 1"
+).split()
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    name = "question_answer_generation"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def few(name, folder, count):
+    """The first passages of our sample."""
+    document = json.loads((ROOT / "data" / f"passages_{name}.json").read_text(encoding="utf-8"))
+    document["data"][0]["paragraphs"] = document["data"][0]["paragraphs"][:count]
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    tiny = make_tiny_checkpoint(folder, max_position_embeddings=64)
+    output = run(
+        "question_answer_generation",
+        *("--config-path", tiny.config_path, "--checkpoint-path", tiny.checkpoint_path),
+        *("--dict-path", tiny.dict_path, "--train", few("train", folder, 8)),
+        *("--valid", few("valid", folder, 3), "--output", folder / "run", *ARGUMENTS),
+    )
+    return folder, output
+
+
+def test_training_measures_and_writes(trained):
+    folder, output = trained
+    for figure in ("rouge_l", "bleu", "perplexity", "answers_in_passage", "distinct_pairs"):
+        assert f"\nvalid_{figure} " in output
+    header = (folder / "run" / "history.csv").read_text().splitlines()[0]
+    assert "valid_rouge_l" in header
+
+
+def test_a_file_of_passages_is_continued_where_it_stopped(trained, recipe, tmp_path):
+    folder, _ = trained
+    passages = tmp_path / "texts.txt"
+    passages.write_text("\n".join(f"第{i}个人是我" for i in range(5)) + "\n", encoding="utf-8")
+    command = ("question_answer_generation", "--output", folder / "run", "--passages", passages)
+    run(*command, "--passage", "他是人", "--pairs", 2)
+    whole = (tmp_path / "texts.pairs.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in whole.splitlines()]
+    assert [row["passage"] for row in rows] == passages.read_text(encoding="utf-8").split("\n")[:-1]
+    assert all(1 <= len(row["pairs"]) <= 2 for row in rows)
+
+    class Writer:
+        def __init__(self):
+            self.asked = []
+
+        def pairs(self, texts, seed):
+            self.asked.append((seed, len(texts)))
+            if seed >= 4 and len(self.asked) == 3:
+                raise KeyboardInterrupt
+            return [[("a", f"q{seed}")] for _ in texts]
+
+    target = tmp_path / "texts.pairs.jsonl"
+    target.unlink()
+    interrupted, second = Writer(), Writer()
+    with pytest.raises(KeyboardInterrupt):
+        recipe.write_pairs(interrupted, passages, chunk=2)
+    assert not target.exists()
+    partial = tmp_path / "texts.pairs.partial"
+    partial.write_text(partial.read_text(encoding="utf-8") + '{"cut', encoding="utf-8")
+    recipe.write_pairs(second, passages, chunk=2)
+    assert second.asked == [(4, 1)] and not partial.exists()
+    assert len(target.read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_pieces_hold_their_answers(recipe):
+    config = recipe.Config(max_passage=12)
+    question = {"passage": "一二三四五。六七八九十。", "question": "q", "answers": ["九", "三"]}
+    assert recipe.cut([question], config) == [
+        ("一二三四五。", "三", "q"),
+        ("六七八九十。", "九", "q"),
+    ]
+    assert recipe.cut([question | {"answers": ["五。六"]}], config) == []
+
+
+def test_real_passages(recipe, shared):
+    config = recipe.Config(train=(shared / "data/reading/cmrc2018_dev.json.xz",), hold_out=0.1)
+    train, valid = recipe.load_questions(config)
+    pieces = train + valid["held_out"]
+    assert len(train) > 2500 and len(valid["held_out"]) > 200
+    assert all(answer in piece and len(piece) <= 126 for piece, answer, _ in pieces)
+    assert not {row[0] for row in train} & {row[0] for row in valid["held_out"]}
+
+
+@pytest.fixture(scope="module")
+def writer(recipe, tmp_path_factory):
+    config = recipe.Config(
+        config_path=None, checkpoint_path=None, dict_path=None, hidden_size=32, num_hidden_layers=1
+    )
+    config.output = tmp_path_factory.mktemp("new")
+    tokenizer, _ = recipe.seq2seq.load_tokenizer(config, ["一二三四五六七八九十谁？。"])
+    model = recipe.seq2seq.build_model(config, tokenizer)
+    recipe.seq2seq.compile_model(model, config, 1)
+    return recipe.Writer(model, recipe.Encoder(tokenizer, config))
+
+
+def test_perplexity_is_that_of_the_questions_one_by_one(writer):
+    samples = [("一二三。", "二", "谁？"), ("四五六七八。", "六七", "一二三谁？")]
+    losses = []
+    for sample in samples:
+        (token_ids, segment_ids, positions), target = writer.encoder(sample)
+        batch = [np.array([row]) for row in (token_ids, segment_ids, positions)]
+        logits = ops.convert_to_numpy(writer.model(batch))[0].astype("float64")
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        rows = [logs[i, token] for i, token in enumerate(target)]
+        losses += rows[len(sample[1]) + 1 :]
+    assert writer.perplexity(samples) == pytest.approx(math.exp(-np.mean(losses)), rel=1e-4)
+
+
+def test_pairs_are_different_and_come_again(writer):
+    passages = ["一二三。", "四五六七八。"]
+    pairs = writer.pairs(passages, seed=3)
+    assert pairs == writer.pairs(passages, seed=3)
+    assert all(len(set(found)) == len(found) >= 1 for found in pairs)
+
+
+def test_a_question_depends_on_nothing_but_passage_and_answer(writer):
+    passages, answers = ["一二三。", "四五六七八。", "一二三。"], ["二", "六七", "三"]
+    together = writer.questions(passages, answers)
+    alone = [writer.questions([p], [a])[0] for p, a in zip(passages, answers, strict=True)]
+    assert together == alone
+    end_id = writer.encoder.tokenizer.end_id
+    ids = [writer.encoder.target(a, 6) for a in answers]
+    assert writer.questions(passages, ids) == together
+    assert writer.questions(passages, [row[: row.index(end_id)] for row in ids]) == together
