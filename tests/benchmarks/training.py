@@ -22,8 +22,9 @@ CONFIG = {
     "hidden_act": "gelu",
 }
 BATCH, LENGTH, TARGETS = 16, 128, 32
+# importing kexue_keras before TensorFlow sets the second variable; here Keras comes first
 ENVIRONMENTS = {
-    "ours-tensorflow": {"KERAS_BACKEND": "tensorflow"},
+    "ours-tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"},
     "ours-jax": {"KERAS_BACKEND": "jax"},
     "bert4keras": {"TF_KERAS": "1", "TF_USE_LEGACY_KERAS": "1"},
     "huggingface": {},
