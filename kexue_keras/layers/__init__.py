@@ -2,17 +2,21 @@
 
 from kexue_keras.layers.attention import MultiHeadAttention
 from kexue_keras.layers.attention_mask import AttentionMask
+from kexue_keras.layers.conditional_random_field import ConditionalRandomField
 from kexue_keras.layers.embeddings import Embedding, PositionEmbedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
+from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 
 __all__ = [
     "AttentionMask",
     "BiasAdd",
+    "ConditionalRandomField",
     "Embedding",
     "FeedForward",
     "FirstToken",
     "GatherPositions",
+    "MaximumEntropyMarkovModel",
     "MultiHeadAttention",
     "PositionEmbedding",
 ]

@@ -1,0 +1,203 @@
+"""Maximum-entropy Markov model, by default in both directions: a softmax at every step."""
+
+import keras
+from keras import ops
+
+from kexue_keras import backend
+from kexue_keras.layers.label_paths import (
+    LayerFunction,
+    LayerWithLoss,
+    best_path,
+    label_accuracy,
+    mask_logits,
+    one_hot,
+    split_mask,
+    visible_labels,
+)
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class MaximumEntropyMarkovModel(LayerWithLoss):
+    """MEMM with bert4keras's interface: the last layer of a sequence labeller.
+
+    `P(y) = P(y_1) prod_k P(y_k | y_{k-1})`, each factor a softmax of `f(y_k) + g(y_{k-1}, y_k)`.
+    In both directions, the loss is the mean of that from left to right and that from right to left,
+    with the same g. No recursion over the sequence is needed to train, which makes it faster than a
+    CRF.
+
+    bert4keras halves `f + g` (and thus all scores), which is not the article's formula; here it is
+    not halved, and the loss is a sum over the steps, so that it compares with a CRF's.
+
+        memm = MaximumEntropyMarkovModel(lr_multiplier=100)
+        model = keras.Model(inputs, memm(dense(hidden)))
+        model.compile("adam", loss=memm.sparse_loss, metrics=[memm.sparse_accuracy])
+        labels = memm.decode(model.predict(x))
+
+    A model compiled with these functions is saved and reloaded like any other.
+
+    Args:
+        lr_multiplier: learns the transitions this many times as fast as the other weights.
+        hidden_dim: rank of the transitions, `g = l r^T`, for many labels; None: any matrix.
+        bidirectional: False goes from left to right only.
+        key: identity of the layer in a saved model.
+
+    Attributes:
+        trans: g, `(labels, labels)`; row: from, column: to.
+        sparse_loss, dense_loss: functions of `(y_true, y_pred)`, float32 `(batch,)`, nats. y_true
+            is int `(batch, length)` or one-hot; y_pred the layer's output.
+        sparse_accuracy, dense_accuracy: share of visible positions whose largest logit is the
+            label's, a scalar; transitions are left out, as in bert4keras. `decode` is exact.
+
+    Input and output shape: `(batch, length, labels)`; the output is float32.
+
+    Masking: a mask hides positions on the right, by its marks in the output; it goes no further.
+    The first position always counts.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> memm = layers.MaximumEntropyMarkovModel()
+    >>> logits = memm(np.array([[[0.0, 5.0], [5.0, 0.0]]], "float32"))
+    >>> memm.decode(logits).tolist()
+    [[1, 0]]
+
+    Reference: https://kexue.fm/archives/7213
+    """
+
+    def __init__(self, lr_multiplier=1, hidden_dim=None, bidirectional=True, key=None, **kwargs):
+        super().__init__(key, **kwargs)
+        if not lr_multiplier > 0:
+            raise ValueError(f"`lr_multiplier` must be positive. Received: {lr_multiplier}")
+        if hidden_dim is not None and hidden_dim < 1:
+            raise ValueError(f"`hidden_dim` must be at least 1. Received: {hidden_dim}")
+        self.supports_masking = True
+        self.lr_multiplier = lr_multiplier
+        self.hidden_dim = hidden_dim
+        self.bidirectional = bidirectional
+        for name in ("sparse_loss", "dense_loss", "sparse_accuracy", "dense_accuracy"):
+            setattr(self, name, LayerFunction(self.key, f"_{name}", self))
+        self._decode = None
+
+    def build(self, input_shape):
+        self.labels = input_shape[-1]
+        if self.hidden_dim is None:
+            shapes = {"trans": (self.labels, self.labels)}
+        else:
+            shapes = {name: (self.labels, self.hidden_dim) for name in ("l_trans", "r_trans")}
+        self._factors = [
+            self.add_weight(
+                shape=shape,
+                initializer="zeros" if name == "trans" else "glorot_uniform",
+                name=name,
+            )
+            for name, shape in shapes.items()
+        ]
+
+    @property
+    def trans(self):
+        left, right = self._sides()
+        return left if right is None else ops.matmul(left, ops.transpose(right))
+
+    def _sides(self):
+        factors = [ops.cast(f, "float32") * self.lr_multiplier for f in self._factors]
+        return factors if len(factors) == 2 else (*factors, None)
+
+    def call(self, inputs, mask=None):
+        return mask_logits(inputs, mask)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def compute_output_spec(self, inputs, mask=None):
+        return keras.KerasTensor(inputs.shape, dtype="float32")
+
+    def decode(self, logits, mask=None):
+        """The most probable labels of every sample, by Viterbi's algorithm, compiled.
+
+        In both directions, the path of the largest mean of the two log probabilities.
+
+        Args:
+            logits: the layer's output, `(batch, length, labels)`.
+            mask: bool `(batch, length)`, if the logits are not masked yet.
+
+        Returns:
+            NumPy int32 `(batch, length)`; 0 at masked positions.
+        """
+        if self._decode is None:
+            self._decode = backend.jit(self._best, self._factors)
+        return ops.convert_to_numpy(self._decode(mask_logits(logits, mask)))
+
+    def _best(self, logits):
+        mask, logits = split_mask(logits)
+        trans = self.trans
+        following = ops.concatenate([mask[:, 1:], ops.zeros_like(mask[:, :1])], axis=1)
+
+        def pair_scores(before, after, ends, goes_on):
+            scores = trans[None] + after[:, None, :]
+            forward = scores - ops.logsumexp(scores, axis=2, keepdims=True)
+            if not self.bidirectional:
+                return forward
+            scores = trans[None] + before[:, :, None]
+            backward = scores - ops.logsumexp(scores, axis=1, keepdims=True)
+            # from right to left, the last visible position has no neighbour
+            last = ops.where(goes_on[:, None], 0.0, ops.log_softmax(after, axis=-1))
+            return (forward + backward + last[:, None, :]) / 2
+
+        first = ops.log_softmax(logits[:, 0], axis=-1)
+        if self.bidirectional:
+            alone = ops.where(following[:, :1], 0.0, first)
+            first = (first + alone) / 2
+        inputs = [
+            ops.swapaxes(x, 0, 1)
+            for x in (logits[:, :-1], logits[:, 1:], mask[:, 1:], following[:, 1:])
+        ]
+        return best_path(first, pair_scores, inputs, mask)
+
+    def _sparse_loss(self, y_true, y_pred):
+        return self._loss(y_pred, lambda mask: one_hot(y_true, mask, self.labels))
+
+    def _dense_loss(self, y_true, y_pred):
+        return self._loss(y_pred, lambda mask: visible_labels(y_true, mask))
+
+    def _loss(self, y_pred, labels_of):
+        mask, logits = split_mask(y_pred)
+        labels = labels_of(mask)
+        left, right = self._sides()
+        loss = self._one_way(labels, logits, left, right, slice(None, -1), slice(1, None))
+        if not self.bidirectional:
+            return loss
+        if right is None:
+            left = ops.transpose(left)
+        else:
+            left, right = right, left
+        other = self._one_way(labels, logits, left, right, slice(1, None), slice(None, -1))
+        return (loss + other) / 2
+
+    def _one_way(self, labels, logits, left, right, before, after):
+        """Summed cross-entropy `(batch,)`; masked labels are all 0 and cost nothing."""
+        history = ops.matmul(labels[:, before], left)
+        if right is not None:
+            history = ops.matmul(history, ops.transpose(right))
+        nothing = ops.zeros_like(logits[:, :1])
+        parts = [nothing, history] if after.start else [history, nothing]
+        logits = logits + ops.concatenate(parts, axis=1)
+        visible = ops.sum(labels, axis=-1)
+        costs = ops.logsumexp(logits, axis=-1) * visible - ops.sum(logits * labels, axis=-1)
+        return ops.sum(costs, axis=1)
+
+    def _sparse_accuracy(self, y_true, y_pred):
+        mask, logits = split_mask(y_pred)
+        return label_accuracy(one_hot(y_true, mask, self.labels), logits, mask)
+
+    def _dense_accuracy(self, y_true, y_pred):
+        mask, logits = split_mask(y_pred)
+        return label_accuracy(visible_labels(y_true, mask), logits, mask)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "lr_multiplier": self.lr_multiplier,
+            "hidden_dim": self.hidden_dim,
+            "bidirectional": self.bidirectional,
+        }

@@ -1,0 +1,194 @@
+"""CRF and MEMM against enumeration of all paths, in plain NumPy."""
+
+import itertools
+
+import contract
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kexue_keras import backend, layers
+
+LABELS, LENGTH = 3, 5
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(4, LENGTH, LABELS)).astype("float32") * 2
+LENGTHS = [5, 3, 1, 4]
+MASK = np.arange(LENGTH) < np.array(LENGTHS)[:, None]
+TRANS = RNG.normal(size=(LABELS, LABELS)).astype("float32") * 2
+Y = RNG.integers(0, LABELS, (4, LENGTH)).astype("int32")
+
+MAKE = {
+    "crf": layers.ConditionalRandomField,
+    "memm": lambda **k: layers.MaximumEntropyMarkovModel(bidirectional=False, **k),
+    "bi-memm": layers.MaximumEntropyMarkovModel,
+}
+each = pytest.mark.parametrize("kind", list(MAKE))
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def log_softmax(x):
+    x = x - x.max()
+    return x - np.log(np.exp(x).sum())
+
+
+def crf_score(f, g, path):
+    return sum(f[k][y] for k, y in enumerate(path)) + sum(
+        g[a][b] for a, b in itertools.pairwise(path)
+    )
+
+
+def memm_log_probability(f, g, path):
+    total, before = 0.0, None
+    for scores, label in zip(f, path, strict=True):
+        total += log_softmax(scores if before is None else scores + g[before])[label]
+        before = label
+    return total
+
+
+def log_probability(kind, f, g, path):
+    f, g = f.astype("float64"), g.astype("float64")
+    if kind == "crf":
+        paths = itertools.product(range(f.shape[1]), repeat=len(f))
+        scores = np.array([crf_score(f, g, p) for p in paths])
+        return crf_score(f, g, path) - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+    forward = memm_log_probability(f, g, path)
+    if kind == "memm":
+        return forward
+    return (forward + memm_log_probability(f[::-1], g.T, path[::-1])) / 2
+
+
+def built(kind, trans=TRANS, **arguments):
+    layer = MAKE[kind](**arguments)
+    layer.build((None, None, len(trans)))
+    weights = layer.weights
+    if len(weights) == 1:
+        weights[0].assign(trans / layer.lr_multiplier)
+    return layer
+
+
+@each
+@pytest.mark.parametrize("lr_multiplier", [1, 100])
+def test_losses_are_those_of_enumeration(kind, lr_multiplier):
+    layer = built(kind, lr_multiplier=lr_multiplier)
+    output = layer(LOGITS, mask=MASK)
+    found = numpy(layer.sparse_loss(Y, output))
+    expected = [
+        -log_probability(kind, f[:n], TRANS, y[:n])
+        for f, y, n in zip(LOGITS, Y, LENGTHS, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    dense = layer.dense_loss(np.eye(LABELS, dtype="float32")[Y], output)
+    np.testing.assert_allclose(numpy(dense), found, rtol=1e-6)
+    np.testing.assert_allclose(numpy(layer.sparse_loss(Y[..., None], output)), found, rtol=1e-6)
+
+
+@each
+def test_best_paths_are_those_of_enumeration(kind):
+    layer = built(kind)
+    found = layer.decode(LOGITS, MASK)
+    for f, n, path in zip(LOGITS, LENGTHS, found, strict=True):
+        paths = list(itertools.product(range(LABELS), repeat=n))
+        best = max(paths, key=lambda p: log_probability(kind, f[:n], TRANS, p))
+        assert path[:n].tolist() == list(best) and not path[n:].any()
+    np.testing.assert_array_equal(layer.decode(layer(LOGITS, mask=MASK)), found)
+
+
+def test_probabilities_of_all_paths_sum_to_one():
+    paths = np.array(list(itertools.product(range(LABELS), repeat=LENGTH)), "int32")
+    for kind in ("crf", "memm"):
+        layer = built(kind)
+        output = layer(np.repeat(LOGITS[:1], len(paths), 0))
+        total = np.exp(-numpy(layer.sparse_loss(paths, output)).astype("float64")).sum()
+        assert total == pytest.approx(1, abs=1e-5)
+
+
+@each
+def test_without_transitions_it_is_a_softmax_at_every_step(kind):
+    layer = built(kind, np.zeros_like(TRANS))
+    found = numpy(layer.sparse_loss(Y, layer(LOGITS)))
+    steps = keras.losses.sparse_categorical_crossentropy(Y, LOGITS, from_logits=True)
+    np.testing.assert_allclose(found, numpy(steps).sum(1), rtol=1e-5)
+    np.testing.assert_array_equal(layer.decode(LOGITS), LOGITS.argmax(-1))
+
+
+@each
+def test_padding_changes_nothing(kind):
+    layer = built(kind)
+    mask = np.pad(MASK, ((0, 0), (0, 4)))
+    padded = np.pad(LOGITS, ((0, 0), (0, 4), (0, 0)), constant_values=1e4)
+    short, long = layer(LOGITS, mask=MASK), layer(padded, mask=mask)
+    labels = np.pad(Y, ((0, 0), (0, 4)), constant_values=2)
+    for method in ("sparse_loss", "sparse_accuracy"):
+        a, b = getattr(layer, method)(Y, short), getattr(layer, method)(labels, long)
+        np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
+    np.testing.assert_array_equal(layer.decode(long)[:, :LENGTH], layer.decode(short))
+
+
+@each
+def test_accuracy_is_that_of_the_largest_logits(kind):
+    layer = built(kind)
+    found = numpy(layer.sparse_accuracy(Y, layer(LOGITS, mask=MASK)))
+    assert found == pytest.approx((LOGITS.argmax(-1) == Y)[MASK].mean())
+    one_hot = np.eye(LABELS, dtype="float32")[Y]
+    assert numpy(layer.dense_accuracy(one_hot, layer(LOGITS, mask=MASK))) == pytest.approx(found)
+
+
+@each
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_huge_scores_have_finite_losses_and_gradients(kind, scale):
+    layer = built(kind, TRANS * abs(scale))
+    logits = LOGITS * scale
+
+    def loss_of_layer():
+        return ops.mean(layer.sparse_loss(Y, layer(logits, mask=MASK)))
+
+    loss, gradients = backend.value_and_grad(loss_of_layer, layer.trainable_variables)()
+    assert np.isfinite(numpy(loss))
+    assert all(np.isfinite(numpy(g)).all() for g in gradients)
+
+
+@each
+def test_a_compiled_model_trains_reloads_and_goes_on(kind, tmp_path):
+    keras.utils.set_random_seed(0)
+    layer = MAKE[kind](lr_multiplier=10)
+    inputs = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 8, mask_zero=True)(inputs)
+    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(x)))
+    model.compile(keras.optimizers.Adam(0.05), layer.sparse_loss, metrics=[layer.sparse_accuracy])
+    # a label follows from the one before only: the input says where the sequence starts
+    x = np.tile(np.arange(1, 7, dtype="int32"), (8, 1)) % 2 + 1
+    y = (np.arange(6) + np.arange(8)[:, None]).astype("int32") % LABELS
+    x[:, 0] = y[:, 0] + 3
+    before = model.evaluate(x, y, verbose=0)[0]
+    model.fit(x, y, epochs=30, verbose=0)
+    loss, accuracy = model.evaluate(x, y, verbose=0)
+    assert loss < 0.3 * before
+    np.testing.assert_array_equal(layer.decode(model.predict(x, verbose=0)), y)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.evaluate(x, y, verbose=0), [loss, accuracy], rtol=1e-5)
+    assert again.loss.layer is again.layers[-1] is not layer
+    again.fit(x, y, epochs=1, verbose=0)
+    decoded = again.layers[-1].decode(again.predict(x, verbose=0))
+    np.testing.assert_array_equal(decoded, y)
+
+
+@each
+def test_contract(kind, tmp_path):
+    layer = MAKE[kind]()
+    contract.check_config(layer)
+    contract.check_reload(layer, (LOGITS,), tmp_path)
+    contract.check_unknown_length(layer, (LOGITS,))
+    contract.check_serialization(layer)
+
+
+def test_bad_arguments():
+    for make in MAKE.values():
+        with pytest.raises(ValueError, match="`lr_multiplier` must be positive"):
+            make(lr_multiplier=0)
+    with pytest.raises(ValueError, match="`key` must be that of a layer"):
+        layers.label_paths.LayerFunction("nobody", "_sparse_loss")
