@@ -126,7 +126,7 @@ class CachedTransformer:
             new = (attention.project_key(x), attention.project_value(x))
             stores = [_store(c, n, index) for c, n in zip(cache[depth], new, strict=True)]
             updated.append(tuple(stores))
-            attended = _attend(query, source, source["caches"][depth], stores, visible)
+            attended = _attend(attention, query, source, source["caches"][depth], stores, visible)
             x = self._after_attention(x, attention.merge_heads(attended), depth)
         return self._head(x), updated
 
@@ -164,8 +164,8 @@ def _store(cache, new, index):
     return ops.slice_update(cache, (0, 0, 0, index, 0), new[:, :, :, None])
 
 
-def _attend(query, source, source_cache, stores, visible):
-    """One softmax over the prompt and the generated tokens, `(batch, slots, heads, size)`."""
+def _attend(attention, query, source, source_cache, stores, visible):
+    """One distribution over the prompt and the generated tokens, `(batch, slots, heads, size)`."""
     key, value = source_cache
     steps = visible.shape[-1]
     from_source = ops.cast(ops.einsum("bhsd,bhtd->bhst", query, key), "float32")
@@ -173,9 +173,9 @@ def _attend(query, source, source_cache, stores, visible):
         generated = ops.einsum("bhsd,bhtd->bhst", query, stores[0])
     else:
         generated = ops.einsum("bhsd,bshtd->bhst", query, stores[0])
-    from_source = ops.where(source["visible"], from_source, -1e30)
-    generated = ops.where(visible[:, None], ops.cast(generated, "float32"), -1e30)
-    weights = ops.softmax(ops.concatenate([from_source, generated], axis=-1), axis=-1)
+    scores = ops.concatenate([from_source, ops.cast(generated, "float32")], axis=-1)
+    prompt = ops.broadcast_to(source["visible"], (*visible[:, None].shape[:3], key.shape[2]))
+    weights = attention.normalize(scores, ops.concatenate([prompt, visible[:, None]], axis=-1))
     weights = ops.cast(weights, value.dtype)
     on_source, on_generated = weights[..., :-steps], weights[..., -steps:]
     attended = _heads_first(ops.matmul(on_source, value))

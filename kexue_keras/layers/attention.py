@@ -5,7 +5,10 @@ import math
 import keras
 from keras import initializers, layers, ops
 
-_SCALES = ("sqrt_dim",)
+from kexue_keras.activations import taylor_exp
+
+_SCALES = ("sqrt_dim", "entropy_invariant")
+_NORMALIZERS = ("softmax", "taylor_softmax")
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -23,7 +26,11 @@ class MultiHeadAttention(layers.Layer):
         head_size: size of a head; `None` means the last axis of the query divided by `heads`.
         output_size: size of the output; `None` means the last axis of the query.
         use_bias: whether the four projections have a bias.
-        attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`.
+        attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`;
+            "entropy_invariant": multiply them by `log(n) / log(train_length)` besides, n the number
+            of keys that the query sees, so that attention stays as sharp on longer sequences.
+        train_length: length at which the two scales are the same.
+        normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
         dropout: dropout rate of the attention probabilities.
         kernel_initializer: initializer of the four kernels.
 
@@ -46,7 +53,8 @@ class MultiHeadAttention(layers.Layer):
     >>> attention(np.ones((3, 5, 8), "float32")).shape[1:] == (5, 8)
     True
 
-    Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+    Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; entropy-invariant scale:
+    https://kexue.fm/archives/8823; Taylor-softmax: https://kexue.fm/archives/7919
     """
 
     def __init__(
@@ -58,6 +66,8 @@ class MultiHeadAttention(layers.Layer):
         attention_scale="sqrt_dim",
         dropout=0.0,
         kernel_initializer="glorot_uniform",
+        train_length=512,
+        normalizer="softmax",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -67,12 +77,20 @@ class MultiHeadAttention(layers.Layer):
             raise ValueError(
                 f"`attention_scale` must be one of {_SCALES}. Received: {attention_scale!r}"
             )
+        if normalizer not in _NORMALIZERS:
+            raise ValueError(
+                f"`normalizer` must be one of {_NORMALIZERS}. Received: {normalizer!r}"
+            )
+        if train_length < 2:
+            raise ValueError(f"`train_length` must be at least 2. Received: {train_length}")
         self.supports_masking = True
         self.heads = heads
         self.head_size = head_size
         self.output_size = output_size
         self.use_bias = use_bias
         self.attention_scale = attention_scale
+        self.train_length = train_length
+        self.normalizer = normalizer
         self.dropout = dropout
         self.kernel_initializer = initializers.get(kernel_initializer)
 
@@ -164,13 +182,36 @@ class MultiHeadAttention(layers.Layer):
         """
         query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
         scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
-        if attention_mask is not None:
-            scores = ops.where(ops.expand_dims(attention_mask, 1), scores, -1e30)
-        # with a single key, about which the softmax of Keras would warn, its weight is 1
-        weights = ops.softmax(scores, axis=-1) if scores.shape[-1] != 1 else ops.ones_like(scores)
+        visible = None if attention_mask is None else ops.expand_dims(attention_mask, 1)
+        weights = self.normalize(scores, visible)
         weights = ops.cast(weights, value.dtype)
         weights = self.dropout_layer(weights, training=training)
         return ops.einsum("bhqk,bkhd->bqhd", weights, value)
+
+    def normalize(self, scores, visible=None):
+        """Attention weights of scaled dot products.
+
+        Args:
+            scores: float32 `(..., queries, keys)`.
+            visible: bool, broadcastable to `scores`, or None.
+
+        Returns:
+            float32, of the shape of `scores`; the last axis sums to 1, hidden keys get 0.
+        """
+        if scores.shape[-1] == 1:
+            return ops.ones_like(scores)  # Keras warns about a softmax of one number
+        if self.attention_scale == "entropy_invariant":
+            seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
+            count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
+            # a hidden query, say of padding, may see nothing
+            scores = scores * (ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length))
+        if self.normalizer == "softmax":
+            scores = scores if visible is None else ops.where(visible, scores, -1e30)
+            return ops.softmax(scores, axis=-1)
+        weights = taylor_exp(scores)
+        weights = weights if visible is None else ops.where(visible, weights, 0.0)
+        total = ops.sum(weights, axis=-1, keepdims=True)
+        return weights / ops.maximum(total, 1e-30)
 
     def merge_heads(self, x):
         """`(batch, length, heads, head_size)` -> the output `(batch, length, output_size)`."""
@@ -191,6 +232,8 @@ class MultiHeadAttention(layers.Layer):
             "output_size": self.output_size,
             "use_bias": self.use_bias,
             "attention_scale": self.attention_scale,
+            "train_length": self.train_length,
+            "normalizer": self.normalizer,
             "dropout": self.dropout,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
         }

@@ -41,6 +41,7 @@ class Bert(keras.Model):
         with_mlm: adds the masked-LM output; True means probabilities, "linear" logits.
         keep_tokens: ids of the checkpoint's tokens to keep, in the order of the new ids.
         target_positions: adds an input of positions, and computes the masked-LM output only there.
+        attention_scale, train_length, normalizer: see `MultiHeadAttention`.
 
     Example:
 
@@ -75,6 +76,9 @@ class Bert(keras.Model):
         with_mlm=False,
         keep_tokens=None,
         target_positions=False,
+        attention_scale="sqrt_dim",
+        train_length=512,
+        normalizer="softmax",
         name=None,
         dtype=None,
         **kwargs,
@@ -127,6 +131,9 @@ class Bert(keras.Model):
             "with_mlm": with_mlm,
             "keep_tokens": keep_tokens,
             "target_positions": target_positions,
+            "attention_scale": attention_scale,
+            "train_length": train_length,
+            "normalizer": normalizer,
         }
         inputs, outputs = _Graph(config, dtype).build()
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
@@ -214,6 +221,9 @@ class _Graph:
             heads=config["num_attention_heads"],
             head_size=config["attention_head_size"],
             dropout=config["attention_dropout_rate"],
+            attention_scale=config["attention_scale"],
+            train_length=config["train_length"],
+            normalizer=config["normalizer"],
             kernel_initializer=_initializer(),
             name=name,
             dtype=self.dtype,

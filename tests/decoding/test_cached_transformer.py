@@ -47,7 +47,13 @@ CONTINUATIONS = [[4, 0, 7, 8], [0, 0, 5, 3], [1, 2, 3, 4], [8, 8, 0, 8]]
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(
     ("application", "config"),
-    [("unilm", {}), ("lm", {}), ("lm", {"embedding_size": 6, "attention_head_size": 5})],
+    [
+        ("unilm", {}),
+        ("lm", {}),
+        ("lm", {"embedding_size": 6, "attention_head_size": 5}),
+        ("unilm", {"attention_scale": "entropy_invariant", "train_length": 8}),
+        ("lm", {"normalizer": "taylor_softmax"}),
+    ],
 )
 def test_every_step_equals_the_plain_model(application, config, shared):
     model = bert(application, **config)

@@ -209,6 +209,8 @@ def test_output_shape_is_known_before_the_call():
         ({"heads": 0}, "`heads` must be at least 1. Received: 0"),
         ({"heads": -2}, "`heads` must be at least 1. Received: -2"),
         ({"heads": 2, "attention_scale": "none"}, "`attention_scale`.*Received: 'none'"),
+        ({"heads": 2, "normalizer": "max"}, "`normalizer`.*Received: 'max'"),
+        ({"heads": 2, "train_length": 1}, "`train_length` must be at least 2. Received: 1"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -219,3 +221,77 @@ def test_bad_arguments(arguments, message):
 def test_heads_that_do_not_divide_the_width():
     with pytest.raises(ValueError, match="`heads` must divide .* 8. Received: heads=3"):
         MultiHeadAttention(3)(np.zeros((1, 2, 8), "float32"))
+
+
+@pytest.mark.parametrize("length, plain, invariant", [(64, 0.967, 0.727), (512, 0.779, 0.779)])
+def test_a_needle_keeps_its_weight_on_longer_sequences(generator, length, plain, invariant):
+    check_needle(generator, length, plain, invariant)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("length, plain, invariant", [(4096, 0.307, 0.813), (32768, 0.053, 0.828)])
+def test_a_needle_in_a_large_haystack(generator, length, plain, invariant):
+    check_needle(generator, length, plain, invariant)
+
+
+def check_needle(generator, length, plain, invariant):
+    """Size 64: one key is the query, with score 8; the scores of random keys are normal."""
+    scores = normal(generator, 50, 1, length)
+    scores[..., 0] = 8
+    for scale, expected in (("sqrt_dim", plain), ("entropy_invariant", invariant)):
+        layer = MultiHeadAttention(1, attention_scale=scale)
+        weights = to_numpy(layer.normalize(keras.ops.convert_to_tensor(scores)))[..., 0]
+        assert weights.mean() == pytest.approx(expected, abs=0.01)
+
+
+def test_entropy_invariant_scale_equals_the_formula_whatever_the_padding(generator):
+    x = normal(generator, 2, 6, 8)
+    visible = np.tril(np.ones((6, 6), bool))[None] & np.ones((2, 1, 1), bool)
+    layer = MultiHeadAttention(2, attention_scale="entropy_invariant", train_length=64)
+    layer(x)
+    perturb(layer)
+    found = to_numpy(layer(x, attention_mask=visible))
+    plain = MultiHeadAttention(2)
+    plain(x)
+    for i in range(6):
+        # the query of position i sees i + 1 keys
+        for variable, value in zip(plain.weights, layer.weights, strict=True):
+            factor = np.log(i + 1) / np.log(64) if "query" in variable.path else 1
+            variable.assign(to_numpy(value) * factor)
+        expected = to_numpy(plain(x, attention_mask=visible))
+        assert_close(found[:, i], expected[:, i], atol=1e-5)
+    wide = np.pad(visible, ((0, 0), (0, 0), (0, 3)))
+    keys = np.pad(x, ((0, 0), (0, 3), (0, 0)), constant_values=7)
+    assert_close(layer(x, keys, attention_mask=wide), found, atol=1e-6)
+
+
+def test_at_the_train_length_both_scales_are_the_same(generator):
+    x = normal(generator, 1, 512, 4)
+    a, b = MultiHeadAttention(2), MultiHeadAttention(2, attention_scale="entropy_invariant")
+    expected = a(x)
+    b(x)
+    b.set_weights(a.get_weights())
+    assert_close(b(x), expected, atol=1e-6)
+
+
+def test_taylor_softmax_equals_the_formula_and_hides_what_is_masked(generator):
+    layer = MultiHeadAttention(2, normalizer="taylor_softmax")
+    x = normal(generator, 2, 5, 8)
+    visible = generator.random((2, 5, 5)) < 0.6
+    visible[..., 0] = True
+    layer(x)
+    perturb(layer)
+    query, key = (to_numpy(f(x)) for f in (layer.project_query, layer.project_key))
+    scores = np.einsum("bqhd,bkhd->bhqk", query, key)
+    weights = (1 + scores + scores**2 / 2) * visible[:, None]
+    weights /= weights.sum(-1, keepdims=True)
+    attended = np.einsum("bhqk,bkhd->bqhd", weights, to_numpy(layer.project_value(x)))
+    expected = to_numpy(layer.merge_heads(keras.ops.convert_to_tensor(attended.astype("float32"))))
+    assert_close(layer(x, attention_mask=visible), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [{"attention_scale": "entropy_invariant"}, {}])
+def test_contract_of_other_scales_and_normalizers(config, generator, tmp_path):
+    # the key bias does change a Taylor-softmax
+    layer = MultiHeadAttention(2, normalizer="taylor_softmax", **config)
+    check_layer(layer, (normal(generator, 2, 5, 6),), tmp_path)
