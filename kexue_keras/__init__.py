@@ -31,6 +31,7 @@ _SUBMODULES = (
     "metrics",
     "models",
     "ops",
+    "regularizers",
     "similarity",
     "tokenizers",
     "xiangqi",

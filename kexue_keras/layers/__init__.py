@@ -7,6 +7,7 @@ from kexue_keras.layers.embeddings import Embedding, PositionEmbedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
+from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
     "AttentionMask",
@@ -19,4 +20,5 @@ __all__ = [
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",
     "PositionEmbedding",
+    "SelfTerminating",
 ]
