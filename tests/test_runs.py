@@ -93,6 +93,7 @@ def test_files(undisturbed):
     assert run.history == [{k: float(v) for k, v in row.items()} for row in rows]
 
 
+@pytest.mark.once
 def test_the_first_of_the_best_epochs_is_kept(undisturbed, tmp_path):
     directory, _, run = undisturbed
     assert run.best_epoch == 1
@@ -142,6 +143,7 @@ WRITES_OF_EPOCH_2 = [
 
 
 @pytest.mark.parametrize("name,earlier,counted", WRITES_OF_EPOCH_2)
+@pytest.mark.once
 def test_an_interruption_at_any_rename_loses_nothing(
     undisturbed, tmp_path, monkeypatch, name, earlier, counted
 ):
@@ -167,6 +169,7 @@ def test_an_interruption_at_any_rename_loses_nothing(
 
 
 @pytest.mark.parametrize("number", [3, 4], ids=["state", "best"])
+@pytest.mark.once
 def test_an_interruption_while_weights_are_written_loses_nothing(
     undisturbed, tmp_path, monkeypatch, number
 ):
@@ -190,6 +193,7 @@ def test_an_interruption_while_weights_are_written_loses_nothing(
     assert_same_state(model, expected)
 
 
+@pytest.mark.once
 def test_an_interruption_in_the_middle_of_an_epoch_loses_that_epoch_only(undisturbed, tmp_path):
     _, expected, _ = undisturbed
 
@@ -214,6 +218,7 @@ def test_a_finished_run_trains_no_more(undisturbed):
     assert len(run.history) == EPOCHS
 
 
+@pytest.mark.once
 def test_changed_options_are_refused(tmp_path):
     train(tmp_path, epochs=1)
     with pytest.raises(ValueError, match="`rate` = 0.05.*Received: 0.1"):
@@ -226,6 +231,7 @@ def test_changed_options_are_refused(tmp_path):
     assert len(run.history) == 2
 
 
+@pytest.mark.once
 def test_tuples_in_the_options_equal_lists(tmp_path):
     train(tmp_path, epochs=1, config={"buckets": (8, 16)})
     _, run = train(tmp_path, epochs=2, config={"buckets": (8, 16)})
@@ -245,6 +251,7 @@ def test_tuples_in_the_options_equal_lists(tmp_path):
         "?",
     ],
 )
+@pytest.mark.once
 def test_a_broken_history_is_refused_by_name(tmp_path, text):
     train(tmp_path, epochs=1)
     (tmp_path / "history.csv").write_text(text)
@@ -253,6 +260,7 @@ def test_a_broken_history_is_refused_by_name(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]"])
+@pytest.mark.once
 def test_a_broken_config_is_refused_by_name(tmp_path, text):
     train(tmp_path, epochs=1)
     (tmp_path / "config.json").write_text(text)
@@ -260,6 +268,7 @@ def test_a_broken_config_is_refused_by_name(tmp_path, text):
         train(tmp_path)
 
 
+@pytest.mark.once
 def test_missing_and_damaged_states_are_refused_by_name(tmp_path):
     train(tmp_path, epochs=1)
     random = tmp_path / "state-0001.random.json"
@@ -275,6 +284,7 @@ def test_missing_and_damaged_states_are_refused_by_name(tmp_path):
         train(tmp_path)
 
 
+@pytest.mark.once
 def test_a_wrong_initial_epoch_is_refused(tmp_path):
     train(tmp_path, epochs=2)
     model = make_model()
@@ -285,6 +295,7 @@ def test_a_wrong_initial_epoch_is_refused(tmp_path):
     assert len(rows_of(tmp_path)) == 2
 
 
+@pytest.mark.once
 def test_monitor_must_be_a_figure(tmp_path):
     model = make_model()
     run = Run(tmp_path, {}, lambda: {"score": 1.0}, monitor="accuracy")
@@ -294,6 +305,7 @@ def test_monitor_must_be_a_figure(tmp_path):
         fit(model, 1, [run])
 
 
+@pytest.mark.once
 def test_a_figure_that_is_not_a_number_is_never_best(tmp_path):
     model = make_model()
     scores = iter([float("nan"), 0.3, float("nan")])
@@ -305,6 +317,7 @@ def test_a_figure_that_is_not_a_number_is_never_best(tmp_path):
     assert again.resume(model) == 3 and again.best_epoch == 1
 
 
+@pytest.mark.once
 def test_a_directory_without_a_run(tmp_path):
     model = make_model()
     run = make_run(tmp_path / "new" / "run", model)

@@ -85,6 +85,7 @@ def train(options, epochs, folder):
     return model, run, end
 
 
+@pytest.mark.once
 def test_training_learns_resumes_and_decodes(options, tmp_path):
     model, run, end = train(options, 12, tmp_path / "whole")
     losses = [row["loss"] for row in run.history]

@@ -64,9 +64,9 @@ class AsObject:
 @pytest.mark.parametrize("wrap", [lambda tree: tree, AsObject], ids=["compiled", "on host"])
 def test_wide_beam_ranks_all_keys_as_brute_force(model, generator, wrap):
     for seed in (0, 1):
-        keys = random_keys(seed, 32)
+        keys = random_keys(seed, 12)
         tree = decoding.PrefixTree(keys)
-        found = generator.beam_search(PROMPTS, topk=40, min_ends=2, constraint=wrap(tree))
+        found = generator.beam_search(PROMPTS, topk=14, min_ends=2, constraint=wrap(tree))
         for prompt, results in zip(PROMPTS, found, strict=True):
             expected = sorted(((log_probability(model, prompt, k), k) for k in keys), reverse=True)
             assert [ids for ids, _ in results] == [list(key) for _, key in expected]

@@ -192,6 +192,7 @@ def training_model(**options):
     return model
 
 
+@pytest.mark.once
 def test_reloads_after_training_here_and_in_another_process(tmp_path):
     model = training_model(attention_dropout_rate=0.1)
     before = run(model, TOKEN_IDS, SEGMENT_IDS)
@@ -246,6 +247,7 @@ def test_a_step_is_compiled_once_for_every_length():
     assert counts[1:] == counts[1:2] * 4
 
 
+@pytest.mark.once
 def test_compiling_with_xla_changes_no_loss():
     found = {}
     for jit_compile in (False, True):

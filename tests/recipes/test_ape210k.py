@@ -7,6 +7,7 @@ import random
 import h5py
 import numpy as np
 import pytest
+import tyro
 from recipes.commands import ROOT, head, interrupt_after, run
 
 SMALL = (
@@ -83,9 +84,10 @@ def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_other_options_are_refused(trained, data):
-    output = run("ape210k", *SMALL, *data, "--output", trained[0], "--seed", 5, code=1)
-    assert "holds a run with `seed` = 0" in output
+def test_other_options_are_refused(trained, data, recipe):
+    command = [*map(str, (*SMALL, *data, "--output", trained[0], "--seed", 5))]
+    with pytest.raises(ValueError, match="holds a run with `seed` = 0"):
+        recipe.main(tyro.cli(recipe.Config, args=command))
 
 
 def test_solve_and_predict(trained, tmp_path):
@@ -101,14 +103,14 @@ def test_solve_and_predict(trained, tmp_path):
     assert [json.loads(line)["original_text"] for line in written.splitlines()] == rows
 
 
-def test_broken_input_names_file_and_line(trained, tmp_path):
+def test_broken_input_names_file_and_line(trained, recipe, tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"original_text": "x"}\n{"original_text": \n')
-    output = run("ape210k", "--output", trained[0], "--predict", broken, code=1)
-    assert "broken.jsonl:2" in output
+    with pytest.raises(recipe.datasets.DataError, match="broken.jsonl:2"):
+        recipe.main(recipe.Config(output=trained[0], predict=broken))
     assert not list(tmp_path.glob("*predictions*"))
-    output = run("ape210k", "--output", tmp_path / "new", "--solve", "1+1", code=1)
-    assert "no trained weights" in output
+    with pytest.raises(FileNotFoundError, match="no trained weights"):
+        recipe.main(recipe.Config(output=tmp_path / "new", solve="1+1"))
 
 
 @pytest.mark.parametrize(
