@@ -261,6 +261,23 @@ def layer(arrays, name, inputs, config=None, arguments=None, calls=()):
 
 
 @command
+def label_layer(arrays, name, lr_multiplier):
+    """Loss, accuracy, transitions and best path of a CRF or MEMM."""
+    tested = getattr(layers, name)(lr_multiplier=lr_multiplier)
+    output = tested(K.constant(arrays["logits"]))
+    K.set_value(tested._trans, arrays["trans"])
+    y = K.constant(arrays["y"], dtype="int32")
+    trans = K.eval(tested.trans)
+    decoder = snippets.ViterbiDecoder(trans=trans)
+    return {
+        "loss": K.eval(tested.sparse_loss(y, output)),
+        "accuracy": np.array(K.eval(tested.sparse_accuracy(y, output))).mean(),
+        "trans": trans,
+        "path": decoder.decode(arrays["logits"][0]),
+    }, {}
+
+
+@command
 def function(arrays, name, args, kwargs=None, module="backend"):
     """Calls a function of `bert4keras.backend`, `layers` or `snippets`; see `layer` for `args`."""
     kwargs = {key: resolve(value, arrays) for key, value in (kwargs or {}).items()}
