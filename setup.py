@@ -16,6 +16,7 @@ JAX = ["jax>=0.4.30"]
 BERT4KERAS = ["tf-keras>=2.18"]
 SIMILARITY = ["pot>=0.9", "scipy>=1.11"]
 XIANGQI = ["pyffish>=0.0.80"]
+WEB = ["fastapi>=0.110", "uvicorn>=0.27"]
 
 setup(
     name="kexue_keras",
@@ -44,11 +45,15 @@ setup(
         "bert4keras": BERT4KERAS,
         "similarity": SIMILARITY,
         "xiangqi": XIANGQI,
+        "web": WEB,
         "test": [
             *JAX,
             *BERT4KERAS,
             *SIMILARITY,
             *XIANGQI,
+            *WEB,
+            "httpx>=0.27",
+            "selenium>=4.20",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -1,0 +1,329 @@
+"""Chinese chess as a language: games as token ids, and a language model's opinion of moves.
+
+A game is one string of ICCS moves, `h2e2h9g7...`: four characters a ply over an alphabet of 19. The
+probability of a move after a history is the product of those of its four characters; taking the
+most probable one of the legal moves always gives a legal move.
+
+Example:
+
+>>> encode_moves(["h2e2"])
+[0, 18, 3, 15, 3]
+>>> decode_moves([0, 18, 3, 15, 3])
+['h2e2']
+
+Reference: https://kexue.fm/archives/7877
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from kexue_keras import backend
+from kexue_keras.decoding.cached_transformer import CachedTransformer
+
+SYMBOLS = ("[PAD]", *"0123456789", *"abcdefghi")
+"""The vocabulary. Id 0 also begins every game; the model never masks the first position."""
+BOS = 0
+CHARACTERS = 4
+"""Characters of a move."""
+
+_IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
+_ICCS = re.compile("[a-i][0-9][a-i][0-9]")
+_READS = (8, 32, 128)
+_SMALLEST_BATCH, _LARGEST_BATCH = 64, 512
+
+
+def encode_moves(moves):
+    """Ids of a game, the one that begins it included: `1 + 4 * len(moves)` of int."""
+    moves = _checked("moves", moves)
+    return [BOS, *(_IDS[character] for iccs in moves for character in iccs)]
+
+
+def decode_moves(token_ids):
+    """The whole moves in the ids of a game."""
+    text = "".join(SYMBOLS[i] for i in token_ids[1:])
+    ends = range(CHARACTERS, len(text) + 1, CHARACTERS)
+    return [text[end - CHARACTERS : end] for end in ends]
+
+
+class ScoredMove(NamedTuple):
+    """A move with the model's opinion.
+
+    Attributes:
+        iccs: the move.
+        probability: its share of the probability of all moves it was ranked with.
+        log_probability: sum of the log probabilities of its four characters, in nats.
+    """
+
+    iccs: str
+    probability: float
+    log_probability: float
+
+
+class MoveScorer:
+    """The probabilities that a language model of games gives to moves.
+
+    The history's keys and values are computed once and kept: of the next position only what is new
+    is read, after moves were taken back nothing is. All moves of a position are scored in one
+    batch; a move is known beforehand, so its characters are read side by side, not one by one.
+    Programs are compiled once per padded size (numbers of moves up to a power of two, 64 to 512;
+    new history 8, 32 or 128 characters, or all). When the weights of the model change, the history
+    is read again: the token embeddings and the output bias tell.
+
+    Games longer than the model's positions: a position can be scored after at most `max_plies`
+    plies (127 for 512 positions). Of a longer history the model sees the last plies only: as many
+    times `max_plies // 4` plies and their replies as needed are left out at the front, so that the
+    side to move stays the same and the window moves rarely. The model has seen no such beginnings
+    of games, so it plays worse from there on.
+
+    Args:
+        model: a model of `build_transformer_model` with application "lm" and the vocabulary
+            `SYMBOLS`.
+
+    Example:
+
+    >>> from kexue_keras import models
+    >>> model = models.Bert(20, 8, 1, 2, 16, application="lm", with_mlm="linear")
+    >>> scorer = MoveScorer(model)
+    >>> scorer.max_plies, scorer.score(["h2e2"], ["h9g7", "h7e7"]).shape
+    (127, (2,))
+    >>> [round(move.probability) for move in scorer.rank(["h2e2"], ["h9g7"])]
+    [1]
+    """
+
+    def __init__(self, model):
+        self.model = _Layers(model)
+        if self.model.mask.mode != "causal":
+            raise ValueError(
+                '`model` must be built with application "lm". '
+                f"Received: one with the mask {self.model.mask.mode!r}"
+            )
+        if self.model.vocab_size != len(SYMBOLS):
+            raise ValueError(
+                f"`model` must have a vocabulary of {len(SYMBOLS)} tokens. "
+                f"Received: {self.model.vocab_size}"
+            )
+        self.max_position = self.model.max_position
+        self.max_plies = (self.max_position - CHARACTERS) // CHARACTERS
+        if self.max_plies < 4:
+            raise ValueError(
+                f"`model` must have at least {5 * CHARACTERS} positions. "
+                f"Received: {self.max_position}"
+            )
+        self._read = backend.jit(self.model.read, self.model.variables)
+        self._continue = backend.jit(self.model.continuations, self.model.variables)
+        self._forget()
+
+    def _forget(self):
+        self._known = []
+        self._cache = self.model.empty()
+        self._after = np.zeros((self.max_position, len(SYMBOLS)), "float32")
+        self._weights = None
+
+    def window(self, history):
+        """The part of a history that the model sees, see above."""
+        history = list(history)
+        over = len(history) - self.max_plies
+        block = 2 * (self.max_plies // 4)
+        return history[-(-over // block) * block :] if over > 0 else history
+
+    def score(self, history, moves):
+        """Summed log probabilities of the characters of moves, `(len(moves),)`, float32, in nats.
+
+        Args:
+            history: the moves of the game so far, in ICCS.
+            moves: moves in ICCS, the legal ones say.
+        """
+        history, moves = _checked("history", history), _checked("moves", moves)
+        token_ids = encode_moves(self.window(history))
+        self._remember(token_ids)
+        return self._score(moves, [len(token_ids)] * len(moves))
+
+    def rank(self, history, moves):
+        """The moves as `ScoredMove`, best first; of equally good ones the first in `moves`."""
+        scores = self.score(history, moves)
+        if not len(scores):
+            return []
+        weights = np.exp(scores.astype("float64") - scores.max())
+        shares = weights / weights.sum()
+        order = np.argsort(-scores, kind="stable")
+        return [ScoredMove(moves[i], float(shares[i]), float(scores[i])) for i in order]
+
+    def score_game(self, game):
+        """`score` of every move as it was played, of the first `max_plies + 1` plies at most."""
+        token_ids = encode_moves(game[: self.max_plies + 1])
+        self._remember(token_ids[:-1])
+        values = self._after[np.arange(len(token_ids) - 1), token_ids[1:]]
+        return values.reshape(-1, CHARACTERS).sum(axis=1)
+
+    def score_plies(self, game, moves):
+        """`score` at every ply of a game, much faster than one by one.
+
+        Args:
+            game: the moves of a game.
+            moves: for each ply a list of moves; the first `max_plies + 1` plies at most.
+
+        Returns:
+            A list of arrays, one per ply of `moves`.
+        """
+        game = self._game(game, len(moves))
+        self._remember(encode_moves(game))
+        flat = [iccs for of_ply in moves for iccs in _checked("moves", of_ply)]
+        lengths = [1 + CHARACTERS * ply for ply, of_ply in enumerate(moves) for _ in of_ply]
+        ends = np.cumsum([len(of_ply) for of_ply in moves])
+        return np.split(self._score(flat, lengths), ends[:-1]) if len(moves) else []
+
+    def greedy_plies(self, game):
+        """What the model would write for every ply, the most probable character each time.
+
+        Nothing keeps it to the rules, nor to letters where letters belong.
+
+        Returns:
+            A list of strings of four characters, for the first `max_plies + 1` plies at most.
+        """
+        plies = min(len(game), self.max_plies + 1)
+        game = self._game(game, plies)
+        self._remember(encode_moves(game))
+        lengths = 1 + CHARACTERS * np.arange(plies)
+        written = np.zeros((plies, CHARACTERS), "int32")
+        written[:, 0] = _best(self._after[lengths - 1])
+        for place in range(1, CHARACTERS):
+            written[:, place] = _best(self._next(written[:, :-1], lengths)[:, place - 1])
+        return ["".join(SYMBOLS[i] for i in row) for row in written]
+
+    def _game(self, game, plies):
+        game = _checked("game", game)
+        if plies > min(len(game), self.max_plies + 1):
+            raise ValueError(
+                f"`moves` must be of at most {self.max_plies + 1} plies, and not more than the "
+                f"game's {len(game)}. Received: {plies}"
+            )
+        return game[: min(plies, self.max_plies)]
+
+    def _score(self, moves, lengths):
+        if not moves:
+            return np.zeros(0, "float32")
+        tokens = np.array([encode_moves([iccs])[1:] for iccs in moves], "int32")
+        lengths = np.array(lengths, "int32")
+        rows = np.arange(len(moves))
+        total = self._after[lengths - 1, tokens[:, 0]].copy()
+        following = self._next(tokens[:, :-1], lengths)
+        for place in range(1, CHARACTERS):
+            total += following[rows, place - 1, tokens[:, place]]
+        return total
+
+    def _next(self, tokens, lengths):
+        """Log probabilities `(n, 3, vocabulary)` after each of the first three characters."""
+        found = []
+        for start in range(0, len(tokens), _LARGEST_BATCH):
+            part = slice(start, start + _LARGEST_BATCH)
+            size = len(tokens[part])
+            padded = max(_SMALLEST_BATCH, 1 << (size - 1).bit_length())
+            batch = np.ones((padded, CHARACTERS - 1), "int32"), np.ones(padded, "int32")
+            batch[0][:size], batch[1][:size] = tokens[part], lengths[part]
+            found.append(ops.convert_to_numpy(self._continue(*batch, self._cache))[:size])
+        return np.concatenate(found)
+
+    def _remember(self, token_ids):
+        """Reads what of the history is not read yet."""
+        weights = self.model.fingerprint()
+        if self._weights is None or not np.array_equal(weights, self._weights):
+            self._forget()
+            self._weights = weights
+        pairs = zip(self._known, token_ids, strict=False)
+        common = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        if common is None:
+            common = min(len(self._known), len(token_ids))
+        if common == len(token_ids):
+            return
+        missing = len(token_ids) - common
+        size = next((n for n in _READS if missing <= n < self.max_position), self.max_position)
+        start = min(common, self.max_position - size)
+        tokens = np.zeros((1, size), "int32")
+        tokens[0, : len(token_ids) - start] = token_ids[start:]
+        after, self._cache = self._read(tokens, np.array(start, "int32"), self._cache)
+        self._after[start : start + size] = ops.convert_to_numpy(after)
+        self._known = list(token_ids)
+
+
+class _Layers(CachedTransformer):
+    """The computations of `MoveScorer`, pure and of static shapes."""
+
+    def empty(self):
+        """A cache for a whole game: keys and values `(1, max_position, heads, size)` per layer."""
+        cache = []
+        for index in range(self.depth):
+            attention = self._attention(index)
+            size = attention.query_dense.units // attention.heads
+            shape = (1, self.max_position, attention.heads, size)
+            cache.append((ops.zeros(shape, attention.compute_dtype),) * 2)
+        return cache
+
+    def fingerprint(self):
+        """Numbers that change whenever the model is trained or loads other weights."""
+        used = (self._layers[name] for name in ("Embedding-Token", "MLM-Bias"))
+        values = (ops.convert_to_numpy(v.value) for layer in used for v in layer.variables)
+        return np.concatenate([np.ravel(np.array(value, "float32")) for value in values])
+
+    def read(self, tokens, start, cache):
+        """Reads a part of the history `(1, n)` that stands at `start`, a scalar.
+
+        Returns:
+            Log probabilities `(n, vocabulary)` of what follows each token, float32; the cache.
+        """
+        positions = start + ops.arange(tokens.shape[1], dtype="int32")
+        seen = ops.arange(self.max_position, dtype="int32")[None] <= positions[:, None]
+        x = self._embed(tokens, ops.zeros_like(tokens), positions[None])
+        updated = []
+        for index in range(self.depth):
+            attention = self._attention(index)
+            new = attention.project_key(x), attention.project_value(x)
+            key, value = (
+                ops.slice_update(old, (0, start, 0, 0), ops.cast(part, old.dtype))
+                for old, part in zip(cache[index], new, strict=True)
+            )
+            updated.append((key, value))
+            attended = attention.attend(attention.project_query(x), key, value, seen[None])
+            x = self._after_attention(x, attention.merge_heads(attended), index)
+        return ops.log_softmax(self._head(x)[0], axis=-1), updated
+
+    def continuations(self, tokens, lengths, cache):
+        """Reads many short continuations `(n, steps)` of the history's first `lengths` `(n,)`.
+
+        Returns:
+            Log probabilities `(n, steps, vocabulary)` of what follows each token, float32.
+        """
+        steps = tokens.shape[1]
+        positions = lengths[:, None] + ops.arange(steps, dtype="int32")
+        history = ops.arange(self.max_position, dtype="int32")[None] < lengths[:, None]
+        own = ops.arange(steps)[None] <= ops.arange(steps)[:, None]
+        x = self._embed(tokens, ops.zeros_like(tokens), positions)
+        for index in range(self.depth):
+            attention = self._attention(index)
+            query = ops.cast(attention.project_query(x), "float32")
+            new = attention.project_key(x), attention.project_value(x)
+            key, value = (x[0] for x in cache[index])
+            on_history = ops.einsum("cshd,thd->chst", query, ops.cast(key, "float32"))
+            on_own = ops.einsum("cshd,cthd->chst", query, ops.cast(new[0], "float32"))
+            on_history = ops.where(history[:, None, None], on_history, -1e30)
+            weights = ops.concatenate([on_history, ops.where(own, on_own, -1e30)], axis=-1)
+            weights = ops.cast(ops.softmax(weights, axis=-1), value.dtype)
+            attended = ops.einsum("chst,thd->cshd", weights[..., :-steps], value)
+            attended += ops.einsum("chst,cthd->cshd", weights[..., -steps:], new[1])
+            x = self._after_attention(x, attention.merge_heads(attended), index)
+        return ops.log_softmax(self._head(x), axis=-1)
+
+
+def _best(log_probabilities):
+    """The most probable characters; the padding is none."""
+    return 1 + log_probabilities[..., 1:].argmax(axis=-1)
+
+
+def _checked(name, moves):
+    moves = list(moves)
+    for iccs in moves:
+        if not isinstance(iccs, str) or not _ICCS.fullmatch(iccs):
+            raise ValueError(f"`{name}` must be moves in ICCS, like 'h2e2'. Received: {iccs!r}")
+    return moves

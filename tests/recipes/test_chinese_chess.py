@@ -1,0 +1,260 @@
+"""The recipe chinese_chess: trains, resumes, measures, plays in the terminal; its sample games."""
+
+import csv
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recipes.commands import ROOT, head, interrupt_after, run
+from tiny_checkpoint import make_tiny_checkpoint
+
+from kexue_keras import datasets
+from kexue_keras.models import Bert
+from kexue_keras.move_scorer import SYMBOLS, MoveScorer, ScoredMove, encode_moves
+from kexue_keras.xiangqi import Board, IllegalMove
+
+pytestmark = pytest.mark.once
+
+SMALL = (
+    "--hidden-size 32 --num-hidden-layers 1 --maxlen 64 --epochs 2 --batch-size 4 "
+    "--evaluate-games 3 --matches 1 --max-plies 12"
+).split()
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return load("chinese_chess")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("games")
+    paths = {
+        name: head(ROOT / "data" / f"xiangqi_games_{name}.tsv", folder / f"{name}.tsv", lines)
+        for name, lines in (("train", 16), ("valid", 4))
+    }
+    return ["--train", paths["train"], "--valid", paths["valid"]]
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run("chinese_chess", *SMALL, *data, "--output", folder)
+
+
+def test_training_writes_its_directory(trained):
+    folder, output = trained
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "best.weights.h5",
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "plies.csv",
+        "plies.png",
+        "state-0002.random.json",
+        "state-0002.weights.h5",
+    }
+    assert json.loads((folder / "config.json").read_text())["hidden_size"] == 32
+    assert "epochs 1 to 1: games up to 32 characters" in output
+    assert "epochs 2 to 2: games up to 64 characters" in output
+    with open(folder / "plies.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["ply"]) for row in rows] == list(range(1, 17))
+    assert all(row["games"] == "3" for row in rows)
+    for name in ("first", "first_five", "greedy_legal"):
+        assert all(0 <= float(row[name]) <= 1 for row in rows)
+    assert "against the random player: " in output and "against the capture player: " in output
+    assert "bits per ply: " in output
+
+
+def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp_path):
+    command = (*SMALL, *data, "--output", tmp_path)
+    output = interrupt_after("epochs 2 to 2", "chinese_chess", *command)
+    assert "the same command continues" in output
+    assert "1 of 2 epochs done" in run("chinese_chess", *command)
+    assert (tmp_path / "history.csv").read_text() == (trained[0] / "history.csv").read_text()
+    assert (tmp_path / "plies.csv").read_text() == (trained[0] / "plies.csv").read_text()
+
+
+def test_play_in_the_terminal(trained):
+    process = subprocess.run(
+        [sys.executable, ROOT / "recipes" / "chinese_chess.py", "--play", "--output", trained[0]],
+        input="h2h5x\nh2i4\n炮二平五\nundo\n炮九平五\nH2E2\n",
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert process.returncode == 0, process.stderr
+    output = process.stdout
+    assert "must be in ICCS, like 'h2e2'. Received: 'h2h5x'" in output
+    assert "'h2i4' is not legal for red at ply 1" in output
+    assert "'炮九平五' is not legal for red at ply 1" in output
+    assert output.count("model: ") == 2 and " ms)" in output
+    # the board at the start, after two refusals, a reply, the undo, a refusal, and a reply
+    assert output.count("楚 河") == 7
+
+
+def test_without_a_model(tmp_path, recipe):
+    output = run("chinese_chess", "--play", "--output", tmp_path, code=1)
+    assert "no trained weights; train first" in output
+    with pytest.raises(ValueError, match="`config_path` and `dict_path` go together"):
+        recipe.build_model(recipe.Config(config_path=tmp_path / "bert_config.json"))
+
+
+def test_samples_follow_the_curriculum(recipe):
+    config = recipe.Config(epochs=8)
+    assert [recipe.divisor(config, epoch) for epoch in range(8)] == [8, 4, 2, 2, 1, 1, 1, 1]
+    assert recipe.divisor(recipe.Config(epochs=1), 0) == 1
+    assert recipe.divisor(recipe.Config(curriculum=False), 0) == 1
+    moves = ["h2e2", "h9g7", "h0g2"]
+    (token_ids, segment_ids), targets = recipe.encoder(64)(moves)
+    assert [*token_ids, targets[-1]] == encode_moves(moves) and targets == encode_moves(moves)[1:]
+    assert segment_ids == [0] * 12
+    (token_ids, _), targets = recipe.encoder(8)(moves)
+    assert len(token_ids) == len(targets) == 8 and targets == encode_moves(moves)[1:9]
+
+
+def test_held_out_games_are_not_trained_on(recipe, tmp_path):
+    (tmp_path / "train.tsv").write_text("1-0\th2e2\n*\th2e2 h9g7\n", encoding="utf-8")
+    (tmp_path / "valid.tsv").write_text("0-1\th2e2\n", encoding="utf-8")
+    config = recipe.Config(train=(tmp_path / "train.tsv",), valid=(tmp_path / "valid.tsv",))
+    assert recipe.load_games(config) == ([["h2e2", "h9g7"]], [["h2e2"]])
+
+
+def test_a_pretrained_bert_keeps_the_twenty_tokens(recipe, tmp_path):
+    tiny = make_tiny_checkpoint(tmp_path)
+    dict_path = Path(tiny.dict_path)
+    config = recipe.Config(
+        config_path=Path(tiny.config_path),
+        checkpoint_path=Path(tiny.checkpoint_path),
+        dict_path=dict_path,
+    )
+    with pytest.raises(ValueError, match="vocab.txt has no token '0'"):
+        recipe.build_model(config)
+    tokens = dict_path.read_text(encoding="utf-8").splitlines()
+    tokens[10:29] = reversed(SYMBOLS[1:])
+    dict_path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    model = recipe.build_model(config)
+    assert model.keep_tokens == [0, *range(28, 9, -1)]
+    table = tiny.variables["bert/embeddings/word_embeddings"]
+    found = np.array(model.get_layer("Embedding-Token").embeddings)
+    np.testing.assert_array_equal(found, table[model.keep_tokens])
+    assert MoveScorer(model).score([], ["h2e2"]).shape == (1,)
+
+
+class Oracle:
+    """Stands for a `MoveScorer` that knows the games: each real move has the given rank."""
+
+    max_plies = 127
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def score_plies(self, game, moves):
+        found = []
+        for iccs, legal in zip(game, moves, strict=True):
+            real = legal.index(iccs)
+            others = [i for i in range(len(legal)) if i != real]
+            order = [*others[: self.rank], real, *others[self.rank :]]
+            scores = np.zeros(len(legal), "float32")
+            scores[order] = -np.arange(len(legal)) - np.log(2)
+            found.append(scores)
+        return found
+
+    def greedy_plies(self, game):
+        return ["h2e2"] * len(game)
+
+
+def test_measures(recipe, tmp_path):
+    game = "h2e2 h9g7 e2h2 g7h9".split()
+    rows = recipe.measure(Oracle(0), [game])
+    assert [row["ply"] for row in rows] == [1, 2, 3, 4]
+    assert [row["first"] for row in rows] == [1.0] * 4
+    assert [row["greedy_legal"] for row in rows] == [1.0, 0.0, 0.0, 0.0]
+    assert rows[0]["bits"] == pytest.approx(1)
+    assert [row["first"] for row in recipe.measure(Oracle(4), [game])] == [0.0] * 4
+    assert [row["first_five"] for row in recipe.measure(Oracle(4), [game])] == [1.0] * 4
+    assert [row["first_five"] for row in recipe.measure(Oracle(5), [game])] == [0.0] * 4
+    recipe.write_measures(rows + recipe.measure(Oracle(5), [game[:2]]), tmp_path)
+    lines = (tmp_path / "plies.csv").read_text().splitlines()
+    assert lines[0] == "ply,games,first,first_five,greedy_legal,bits"
+    assert lines[1].startswith("1,2,0.5,0.5,1.0,") and lines[3].startswith("3,1,1.0,")
+
+
+def test_likelihood_is_the_mean_over_plies(recipe):
+    model = Bert(20, 8, 1, 2, 16, application="lm", with_mlm="linear", max_position=32)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    found = recipe.likelihood(MoveScorer(model), [["h2e2"], ["h2e2", "h9g7"]])
+    assert found["valid_bits_per_ply"] == pytest.approx(4 * np.log2(20), rel=1e-5)
+    assert found["valid_move_probability"] == pytest.approx(20.0**-4, rel=1e-4)
+
+
+def test_typed_moves(recipe):
+    board = Board()
+    assert recipe.read_move(board, " H2E2 ") == "h2e2" == recipe.read_move(board, "炮二平五")
+    assert board.moves == []
+    with pytest.raises(IllegalMove, match="'h2e3' is not legal for red"):
+        recipe.read_move(board, "h2e3")
+    with pytest.raises(ValueError, match="A move must be in Chinese"):
+        recipe.read_move(board, "炮二")
+
+
+class First:
+    """Stands for a `MoveScorer`: the first legal move."""
+
+    def rank(self, history, moves):
+        return [ScoredMove(iccs, 1 / len(moves), 0.0) for iccs in moves]
+
+
+def test_a_game_as_black_to_its_end(recipe, monkeypatch, capsys):
+    class Mate(First):
+        def rank(self, history, moves):
+            return super().rank(history, ["a8d8"] + [m for m in moves if m != "a8d8"])
+
+    monkeypatch.setattr(recipe, "Board", lambda: Board("3k5/R8/3P5/9/9/9/9/9/9/4K4 w"))
+    recipe.play(Mate(), "black")
+    assert "checkmate: red wins" in capsys.readouterr().out
+
+
+def test_sample_games_are_reproducible(tmp_path):
+    script = ROOT / "data" / "make_xiangqi_games.py"
+    subprocess.run(
+        [sys.executable, script, "--train", "5", "--valid", "2", "--out", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    )
+    for name in ("train", "valid"):
+        made = (tmp_path / f"xiangqi_games_{name}.tsv").read_text()
+        stored = (ROOT / "data" / f"xiangqi_games_{name}.tsv").read_text()
+        assert stored.startswith(made) and len(made) > 100
+
+
+def test_sample_games_follow_the_rules_and_are_small():
+    paths = {name: ROOT / "data" / f"xiangqi_games_{name}.tsv" for name in ("train", "valid")}
+    assert sum(path.stat().st_size for path in paths.values()) < 500_000
+    games = {name: datasets.load_xiangqi(path) for name, path in paths.items()}
+    assert len(games["train"]) >= 300
+    assert not {tuple(m) for _, m in games["train"]} & {tuple(m) for _, m in games["valid"]}
+    sample = random.Random(0).sample(games["train"], 100) + games["valid"]
+    for result, moves in sample:
+        board = Board()
+        board.extend(moves)
+        outcome = board.result()
+        results = {"red": "1-0", "black": "0-1", None: "1/2-1/2"}
+        assert result == ("*" if outcome is None else results[outcome.winner])
