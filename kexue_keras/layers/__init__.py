@@ -7,6 +7,7 @@ from kexue_keras.layers.embeddings import Embedding, PositionEmbedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
+from kexue_keras.layers.performer import PerformerAttention
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GatherPositions",
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",
+    "PerformerAttention",
     "PositionEmbedding",
     "SelfTerminating",
 ]

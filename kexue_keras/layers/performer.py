@@ -1,0 +1,244 @@
+"""Performer: attention linear in the length, by positive random features."""
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+_HIDDEN = -1e30
+_TINY = 1e-18  # its square is a float32 too
+
+
+def orthogonal_features(num_features, size, rng):
+    """Random directions, `(num_features, size)`: rows of a standard normal matrix, but orthogonal.
+
+    Every block of `size` rows is a uniformly random orthogonal matrix whose rows are given
+    independent norms of normal vectors. (The Q of a QR decomposition is not uniform; multiplied by
+    the signs of R's diagonal it is.)
+    """
+    blocks = []
+    for _ in range(-(-num_features // size)):
+        q, r = np.linalg.qr(rng.normal(size=(size, size)))
+        blocks.append((q * np.sign(np.diag(r))).T)
+    directions = np.concatenate(blocks)[:num_features]
+    norms = np.linalg.norm(rng.normal(size=(num_features, size)), axis=1, keepdims=True)
+    return (directions * norms).astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class PerformerAttention(layers.Layer):
+    """Multi-head self-attention whose cost grows linearly with the length.
+
+    `exp(q . k) = E[exp(w . q - |q|^2 / 2) exp(w . k - |k|^2 / 2)]` over normal w, so with
+    `num_features` of them the softmax becomes a product of features, and sums over keys can be
+    taken before the queries are known. All weights are positive and sum to 1. A causal layer goes
+    by chunks: a masked product inside a chunk, a prefix sum for what comes before it, so that
+    memory grows linearly too. Computed in float32.
+
+    It pays off for long sequences only (thousands of tokens), and an additive mask between single
+    pairs, as a UniLM's, is impossible.
+
+    Args:
+        heads: number of heads.
+        head_size: size of a head; None means the last axis of the input divided by `heads`.
+        num_features: m, the number of random features of every head; the error falls as its root.
+        causal: whether a query only sees keys up to its own position.
+        seed: of the features, which are saved with the weights. None draws another one every time.
+        output_size: size of the output; None means the last axis of the input.
+        use_bias: whether the four projections have a bias.
+        chunk: length of the chunks of a causal layer.
+        kernel_initializer: initializer of the four kernels.
+
+    Call arguments:
+        inputs: floating `(batch, length, features)`.
+        mask: bool `(batch, length)`; hides keys.
+
+    Output shape: `(batch, length, output_size)`.
+
+    Masking: a Keras mask hides keys and passes through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> attention = layers.PerformerAttention(heads=2, num_features=16, seed=0)
+    >>> attention(np.ones((3, 5, 8), "float32")).shape[1:] == (5, 8)
+    True
+
+    Reference: https://kexue.fm/archives/7921; Choromanski et al. 2020,
+    https://arxiv.org/abs/2009.14794
+    """
+
+    def __init__(
+        self,
+        heads,
+        head_size=None,
+        num_features=256,
+        causal=False,
+        seed=None,
+        output_size=None,
+        use_bias=True,
+        chunk=256,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("heads", heads), ("num_features", num_features), ("chunk", chunk)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        self.supports_masking = True
+        self.heads = heads
+        self.head_size = head_size
+        self.num_features = num_features
+        self.causal = causal
+        self.seed = seed
+        self.output_size = output_size
+        self.use_bias = use_bias
+        self.chunk = chunk
+        self.kernel_initializer = initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        features = input_shape[-1]
+        if self.head_size is None and features % self.heads:
+            raise ValueError(
+                f"Without `head_size`, `heads` must divide the input's last axis {features}. "
+                f"Received: heads={self.heads}"
+            )
+        self._head_size = self.head_size or features // self.heads
+        width = self.heads * self._head_size
+        self.query_dense = self._dense(width, "query", input_shape)
+        self.key_dense = self._dense(width, "key", input_shape)
+        self.value_dense = self._dense(width, "value", input_shape)
+        output_shape = (*input_shape[:-1], width)
+        self.output_dense = self._dense(self.output_size or features, "output", output_shape)
+        rng = np.random.default_rng(self.seed)
+        value = orthogonal_features(self.num_features, self._head_size, rng)
+        self.projection = self.add_weight(
+            shape=value.shape,
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(value, dtype),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name="projection",
+        )
+
+    def _dense(self, units, name, input_shape):
+        dense = layers.Dense(
+            units,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build(input_shape)
+        return dense
+
+    def call(self, inputs, mask=None):
+        query, key, value = (
+            self._heads_first(dense(inputs))
+            for dense in (self.query_dense, self.key_dense, self.value_dense)
+        )
+        attended = self.attend(query, key, value, mask)
+        shape = ops.shape(inputs)
+        merged = ops.reshape(
+            ops.transpose(attended, (0, 2, 1, 3)),
+            (shape[0], shape[1], self.heads * self._head_size),
+        )
+        return self.output_dense(ops.cast(merged, self.compute_dtype))
+
+    def _heads_first(self, x):
+        shape = ops.shape(x)
+        x = ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
+        return ops.cast(ops.transpose(x, (0, 2, 1, 3)), "float32")
+
+    def exponents(self, x):
+        """`w . x - |x|^2 / 2` of queries or keys, `(..., size)` -> `(..., num_features)`.
+
+        `x` is divided by the fourth root of the head size first: so `q . k` is scaled as usual.
+        """
+        x = x * (self._head_size**-0.25)
+        projected = ops.matmul(x, ops.transpose(ops.convert_to_tensor(self.projection)))
+        return projected - ops.sum(ops.square(x), axis=-1, keepdims=True) / 2
+
+    def attend(self, query, key, value, mask=None):
+        """Attention of `(batch, heads, length, size)`, not scaled; float32, the same shape."""
+        batch, heads, length, _ = ops.shape(query)
+        ones = ops.ones_like(value[..., :1])
+        visible = ones if mask is None else ones * ops.cast(mask, "float32")[:, None, :, None]
+        # the last column sums the weights
+        value = ops.concatenate([value, ones], axis=-1)
+        sums = (self._causal_sums if self.causal else self._sums)(query, key, value, visible)
+        weight = sums[..., -1:]
+        # a query so far from all keys that nothing is left of it gets 0
+        near = weight > _TINY
+        return ops.where(near, sums[..., :-1] / ops.where(near, weight, 1.0), 0.0)
+
+    def _query_features(self, query):
+        exponents = self.exponents(query)
+        # a common factor of all features of a query cancels
+        return ops.exp(exponents - ops.stop_gradient(ops.max(exponents, axis=-1, keepdims=True)))
+
+    def _key_features(self, key, visible):
+        """Features of keys with the largest one 1, 0 if hidden, and the logs of their factors."""
+        exponents = self.exponents(key)
+        factor = ops.stop_gradient(ops.max(exponents, axis=-1, keepdims=True))
+        features = ops.exp(exponents - factor) * visible
+        return features, ops.where(visible > 0, factor, _HIDDEN)[..., 0]
+
+    def _total(self, features, factors, value):
+        """Features times values, summed over keys and scaled by exp(-largest); and largest."""
+        largest = ops.max(factors, axis=-1)
+        features = features * ops.exp(factors - largest[..., None])[..., None]
+        return ops.matmul(ops.swapaxes(features, -1, -2), value), largest
+
+    def _sums(self, query, key, value, visible):
+        total, _ = self._total(*self._key_features(key, visible), value)
+        return ops.matmul(self._query_features(query), total)
+
+    def _causal_sums(self, query, key, value, visible):
+        batch, heads, length, _ = ops.shape(query)
+        query, key, value, visible = map(self._in_chunks, (query, key, value, visible))
+        seen = self._query_features(query)
+        features, factors = self._key_features(key, visible)
+
+        def add(state, chunk):
+            (total, largest), (new, its_largest) = state, chunk
+            now = ops.maximum(largest, its_largest)
+            total = total * ops.exp(largest - now)[..., None, None]
+            return (total + new * ops.exp(its_largest - now)[..., None, None], now), state
+
+        of_chunks = self._total(features, factors, value)
+        nothing = (ops.zeros_like(of_chunks[0][0]), ops.full_like(of_chunks[1][0], _HIDDEN))
+        _, (total, largest) = ops.scan(add, nothing, of_chunks)
+        place = ops.arange(self.chunk)
+        pairs = ops.where(place[:, None] >= place, factors[..., None, :], _HIDDEN)
+        now = ops.maximum(largest[..., None], ops.max(pairs, axis=-1))
+        weights = ops.matmul(seen, ops.swapaxes(features, -1, -2)) * ops.exp(pairs - now[..., None])
+        earlier = ops.matmul(seen, total) * ops.exp(largest[..., None] - now)[..., None]
+        sums = ops.transpose(ops.matmul(weights, value) + earlier, (1, 2, 0, 3, 4))
+        sums = ops.reshape(sums, (batch, heads, -1, ops.shape(value)[-1]))
+        return sums[:, :, :length]
+
+    def _in_chunks(self, x):
+        """`(batch, heads, length, n)` -> `(chunks, batch, heads, chunk, n)`, filled up with 0."""
+        batch, heads, length, n = ops.shape(x)
+        chunks = (length + self.chunk - 1) // self.chunk
+        x = ops.pad(x, ((0, 0), (0, 0), (0, chunks * self.chunk - length), (0, 0)))
+        x = ops.reshape(x, (batch, heads, chunks, self.chunk, n))
+        return ops.transpose(x, (2, 0, 1, 3, 4))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.output_size or input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "head_size": self.head_size,
+            "num_features": self.num_features,
+            "causal": self.causal,
+            "seed": self.seed,
+            "output_size": self.output_size,
+            "use_bias": self.use_bias,
+            "chunk": self.chunk,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,149 @@
+"""Performer: its features and sums, which do not depend on chunks, padding or the future."""
+
+import contract
+import numpy as np
+import pytest
+from contract import assert_close, to_numpy
+
+from kexue_keras.layers import MultiHeadAttention, PerformerAttention
+from kexue_keras.layers.performer import orthogonal_features
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+def quadratic(layer, q, k, v, visible):
+    """The same features, all pairs at once, in float64; visible `(batch, queries, keys)`."""
+    w = to_numpy(layer.projection).astype("float64")
+    q, k = (x.astype("float64") * q.shape[-1] ** -0.25 for x in (q, k))
+
+    def exponents(x):
+        return x @ w.T - (x**2).sum(-1, keepdims=True) / 2
+
+    a, b = exponents(q), exponents(k)
+    logs = a[..., :, None, :] + b[..., None, :, :]
+    largest = logs.max((-2, -1), keepdims=True)
+    weights = np.exp(logs - largest).sum(-1) * visible[:, None]
+    return weights / weights.sum(-1, keepdims=True) @ v.astype("float64")
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 7, 256])
+@pytest.mark.parametrize("causal", [False, True])
+def test_linear_sums_equal_the_quadratic_form(causal, chunk):
+    layer = PerformerAttention(2, num_features=12, causal=causal, chunk=chunk, seed=1)
+    layer(normal(1, 3, 8))
+    q, k, v = (normal(3, 2, 9, 4) for _ in range(3))
+    mask = np.arange(9) < np.array([9, 6, 1])[:, None]
+    visible = np.broadcast_to(mask[:, None], (3, 9, 9))
+    if causal:
+        visible = visible & np.tril(np.ones((9, 9), bool))
+    found = to_numpy(layer.attend(q, k, v, mask))
+    expected = quadratic(layer, q, k, v, visible)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_are_convex_combinations_of_values():
+    layer = PerformerAttention(2, num_features=16, seed=1)
+    layer(normal(1, 3, 8))
+    q, k = normal(2, 2, 50, 4) * 3, normal(2, 2, 50, 4) * 3
+    values = np.eye(50, dtype="float32")[None, None].repeat(2, 0).repeat(2, 1)
+    layer._head_size = 4
+    weights = to_numpy(layer.attend(q, k, values[..., :50]))
+    assert weights.min() >= 0
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+
+
+def test_more_features_come_nearer_to_softmax_attention():
+    x = normal(4, 30, 8) * 0.3
+    exact = MultiHeadAttention(1)
+    exact(x)
+    expected = to_numpy(exact(x))
+    errors = []
+    for num_features in (16, 64, 256, 1024):
+        squares = []
+        for seed in range(6):
+            layer = PerformerAttention(1, num_features=num_features, seed=seed)
+            layer(x)
+            for variable, value in zip(layer.trainable_weights, exact.weights, strict=True):
+                variable.assign(value)
+            squares.append(((to_numpy(layer(x)) - expected) ** 2).mean())
+        errors.append(np.sqrt(np.mean(squares)))
+    slope = np.polyfit(np.log([16, 64, 256, 1024]), np.log(errors), 1)[0]
+    assert -0.7 < slope < -0.35 and errors[-1] < 0.02
+
+
+@pytest.mark.once
+def test_features_are_orthogonal_and_their_estimate_unbiased():
+    w = orthogonal_features(8, 8, np.random.default_rng(0)).astype("float64")
+    products = w @ w.T
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-4)
+    rng = np.random.default_rng(1)
+    draws = np.concatenate([orthogonal_features(16, 16, rng) for _ in range(3000)])
+    np.testing.assert_allclose((draws**2).sum(1).mean(), 16, rtol=0.02)
+    for v in (1.8 * np.eye(16)[0], 1.8 * np.eye(16)[-1]):
+        values = np.exp(draws @ v)
+        # E exp(w . v) = exp(|v|^2 / 2); without the signs of R it is off by 5 and more errors
+        error = values.std() / np.sqrt(len(values))
+        assert abs(values.mean() - np.exp(1.62)) < 4 * error
+
+
+def test_the_future_and_padding_change_nothing():
+    layer = PerformerAttention(2, num_features=16, causal=True, chunk=4, seed=0)
+    x = normal(2, 10, 8)
+    before = to_numpy(layer(x))
+    changed = x.copy()
+    changed[:, 6:] = 50
+    np.testing.assert_allclose(to_numpy(layer(changed))[:, :6], before[:, :6], atol=1e-6)
+    layer = PerformerAttention(2, num_features=16, chunk=4, seed=0)
+    before = to_numpy(layer(x))
+    padded = np.pad(x, ((0, 0), (0, 5), (0, 0)), constant_values=50)
+    found = to_numpy(layer(padded, mask=np.arange(15) < np.array([[10], [10]])))
+    np.testing.assert_allclose(found[:, :10], before, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_huge_inputs_stay_finite(causal):
+    layer = PerformerAttention(2, num_features=16, causal=causal, chunk=4, seed=0)
+    x = normal(2, 10, 8) * 100
+    assert np.isfinite(to_numpy(layer(x))).all()
+    # one feature has it all there, so the queries may have no influence left
+    contract.check_gradients(layer, (x,), without_gradient=("bias", "kernel"))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_contract(causal, tmp_path):
+    layer = PerformerAttention(2, num_features=16, causal=causal, chunk=4, seed=3)
+    # a constant added to all keys does change the features, so every bias has a gradient
+    contract.check_layer(layer, (normal(2, 9, 8),), tmp_path)
+
+
+def test_features_are_saved_not_drawn_again(tmp_path):
+    layer = PerformerAttention(1, num_features=4)
+    layer(normal(1, 3, 4))
+    other = PerformerAttention(1, num_features=4)
+    other(normal(1, 3, 4))
+    assert np.abs(to_numpy(layer.projection) - to_numpy(other.projection)).max() > 1e-3
+    contract.check_reload(layer, (normal(1, 3, 4),), tmp_path)
+
+
+def test_bad_arguments():
+    for name in ("heads", "num_features", "chunk"):
+        with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: 0"):
+            PerformerAttention(**{"heads": 1, name: 0})
+    with pytest.raises(ValueError, match="`heads` must divide"):
+        PerformerAttention(3)(normal(1, 2, 8))
+
+
+def test_mixed_precision_is_near_float32():
+    x = normal(2, 20, 8)
+    exact = PerformerAttention(2, num_features=32, seed=0)
+    expected = to_numpy(exact(x))
+    layer = PerformerAttention(2, num_features=32, seed=0, dtype="mixed_bfloat16")
+    layer(x)
+    for variable, value in zip(layer.weights, exact.weights, strict=True):
+        variable.assign(value)
+    found = to_numpy(layer(x)).astype("float32")
+    assert_close(found, expected, atol=0.05)
