@@ -6,6 +6,8 @@ import weakref
 import keras
 from keras import ops
 
+from kexue_keras import backend
+
 NEVER = -1e30
 
 _LAYERS = weakref.WeakValueDictionary()
@@ -92,25 +94,6 @@ def path_score(logits, mask, transitions, labels):
     return at_labels + ops.sum(pairs * visible[:, 1:], axis=1)
 
 
-def one_hot(labels, mask, size):
-    """Labels `(batch, length)` or `(batch, length, 1)`, any dtype; all 0 where masked."""
-    labels = ops.cast(labels, "int32")
-    if len(labels.shape) == 3:
-        labels = ops.squeeze(labels, axis=-1)
-    return ops.one_hot(labels, size, dtype="float32") * ops.cast(mask, "float32")[..., None]
-
-
-def visible_labels(labels, mask):
-    """One-hot labels in float32, all 0 where masked."""
-    return ops.cast(labels, "float32") * ops.cast(mask, "float32")[..., None]
-
-
-def label_accuracy(labels, logits, mask):
-    """Share of visible positions whose largest logit is the label's."""
-    right = ops.take_along_axis(labels, ops.argmax(logits, axis=-1)[..., None], axis=-1)
-    return ops.sum(right) / ops.maximum(ops.sum(ops.cast(mask, "float32")), 1.0)
-
-
 def _time_first(x):
     """`(batch, length, ...)` without its first position -> `(length - 1, batch, ...)`."""
     return ops.swapaxes(x[:, 1:], 0, 1)
@@ -157,3 +140,86 @@ class LayerFunction:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+class LabelPathLayer(LayerWithLoss):
+    """What a CRF and a MEMM have in common: they differ in `build`, `trans` and two methods.
+
+    A subclass keeps its weights in `_factors`, and defines `_negative_log_likelihood(labels,
+    logits, mask)`, `(batch,)`, of one-hot labels that are all 0 where masked, and
+    `_most_probable(logits, mask)`, int32 `(batch, length)`.
+    """
+
+    def __init__(self, lr_multiplier=1, key=None, **kwargs):
+        super().__init__(key, **kwargs)
+        if not lr_multiplier > 0:
+            raise ValueError(f"`lr_multiplier` must be positive. Received: {lr_multiplier}")
+        self.supports_masking = True
+        self.lr_multiplier = lr_multiplier
+        for name in ("sparse_loss", "dense_loss", "sparse_accuracy", "dense_accuracy"):
+            setattr(self, name, LayerFunction(self.key, f"_{name}", self))
+        self._decode = None
+
+    def call(self, inputs, mask=None):
+        return mask_logits(inputs, mask)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def compute_output_spec(self, inputs, mask=None):
+        return keras.KerasTensor(inputs.shape, dtype="float32")
+
+    def decode(self, logits, mask=None):
+        """The most probable labels of every sample, by Viterbi's algorithm, compiled.
+
+        Args:
+            logits: the layer's output, `(batch, length, labels)`.
+            mask: bool `(batch, length)`, if the logits are not masked yet.
+
+        Returns:
+            NumPy int32 `(batch, length)`; 0 at masked positions.
+        """
+        if self._decode is None:
+            self._decode = backend.jit(self._best, self._factors)
+        return ops.convert_to_numpy(self._decode(mask_logits(logits, mask)))
+
+    def _best(self, logits):
+        mask, logits = split_mask(logits)
+        return self._most_probable(logits, mask)
+
+    def _sparse_loss(self, y_true, y_pred):
+        return self._loss(self._one_hot(y_true, y_pred), y_pred)
+
+    def _dense_loss(self, y_true, y_pred):
+        return self._loss(y_true, y_pred)
+
+    def _sparse_accuracy(self, y_true, y_pred):
+        return self._accuracy(self._one_hot(y_true, y_pred), y_pred)
+
+    def _dense_accuracy(self, y_true, y_pred):
+        return self._accuracy(y_true, y_pred)
+
+    def _one_hot(self, y_true, y_pred):
+        """Of labels `(batch, length)` or `(batch, length, 1)`, of any dtype."""
+        y_true = ops.cast(y_true, "int32")
+        if len(y_true.shape) == 3:
+            y_true = ops.squeeze(y_true, axis=-1)
+        return ops.one_hot(y_true, y_pred.shape[-1], dtype="float32")
+
+    def _loss(self, labels, y_pred):
+        mask, logits = split_mask(y_pred)
+        return self._negative_log_likelihood(_visible(labels, mask), logits, mask)
+
+    def _accuracy(self, labels, y_pred):
+        mask, logits = split_mask(y_pred)
+        places = ops.argmax(logits, axis=-1)[..., None]
+        right = ops.sum(ops.take_along_axis(_visible(labels, mask), places, axis=-1))
+        return right / ops.maximum(ops.sum(ops.cast(mask, "float32")), 1.0)
+
+    def get_config(self):
+        return {**super().get_config(), "lr_multiplier": self.lr_multiplier}
+
+
+def _visible(labels, mask):
+    """One-hot labels in float32, all 0 where masked."""
+    return ops.cast(labels, "float32") * ops.cast(mask, "float32")[..., None]

@@ -3,21 +3,11 @@
 import keras
 from keras import ops
 
-from kexue_keras import backend
-from kexue_keras.layers.label_paths import (
-    LayerFunction,
-    LayerWithLoss,
-    best_path,
-    label_accuracy,
-    mask_logits,
-    one_hot,
-    split_mask,
-    visible_labels,
-)
+from kexue_keras.layers.label_paths import LabelPathLayer, best_path
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class MaximumEntropyMarkovModel(LayerWithLoss):
+class MaximumEntropyMarkovModel(LabelPathLayer):
     """MEMM with bert4keras's interface: the last layer of a sequence labeller.
 
     `P(y) = P(y_1) prod_k P(y_k | y_{k-1})`, each factor a softmax of `f(y_k) + g(y_{k-1}, y_k)`.
@@ -66,25 +56,18 @@ class MaximumEntropyMarkovModel(LayerWithLoss):
     """
 
     def __init__(self, lr_multiplier=1, hidden_dim=None, bidirectional=True, key=None, **kwargs):
-        super().__init__(key, **kwargs)
-        if not lr_multiplier > 0:
-            raise ValueError(f"`lr_multiplier` must be positive. Received: {lr_multiplier}")
+        super().__init__(lr_multiplier, key, **kwargs)
         if hidden_dim is not None and hidden_dim < 1:
             raise ValueError(f"`hidden_dim` must be at least 1. Received: {hidden_dim}")
-        self.supports_masking = True
-        self.lr_multiplier = lr_multiplier
         self.hidden_dim = hidden_dim
         self.bidirectional = bidirectional
-        for name in ("sparse_loss", "dense_loss", "sparse_accuracy", "dense_accuracy"):
-            setattr(self, name, LayerFunction(self.key, f"_{name}", self))
-        self._decode = None
 
     def build(self, input_shape):
-        self.labels = input_shape[-1]
+        labels = input_shape[-1]
         if self.hidden_dim is None:
-            shapes = {"trans": (self.labels, self.labels)}
+            shapes = {"trans": (labels, labels)}
         else:
-            shapes = {name: (self.labels, self.hidden_dim) for name in ("l_trans", "r_trans")}
+            shapes = {name: (labels, self.hidden_dim) for name in ("l_trans", "r_trans")}
         self._factors = [
             self.add_weight(
                 shape=shape,
@@ -103,37 +86,12 @@ class MaximumEntropyMarkovModel(LayerWithLoss):
         factors = [ops.cast(f, "float32") * self.lr_multiplier for f in self._factors]
         return factors if len(factors) == 2 else (*factors, None)
 
-    def call(self, inputs, mask=None):
-        return mask_logits(inputs, mask)
-
-    def compute_mask(self, inputs, mask=None):
-        return None
-
-    def compute_output_spec(self, inputs, mask=None):
-        return keras.KerasTensor(inputs.shape, dtype="float32")
-
-    def decode(self, logits, mask=None):
-        """The most probable labels of every sample, by Viterbi's algorithm, compiled.
-
-        In both directions, the path of the largest mean of the two log probabilities.
-
-        Args:
-            logits: the layer's output, `(batch, length, labels)`.
-            mask: bool `(batch, length)`, if the logits are not masked yet.
-
-        Returns:
-            NumPy int32 `(batch, length)`; 0 at masked positions.
-        """
-        if self._decode is None:
-            self._decode = backend.jit(self._best, self._factors)
-        return ops.convert_to_numpy(self._decode(mask_logits(logits, mask)))
-
-    def _best(self, logits):
-        mask, logits = split_mask(logits)
+    def _most_probable(self, logits, mask):
+        """In both directions, the path of the largest mean of the two log probabilities."""
         trans = self.trans
         following = ops.concatenate([mask[:, 1:], ops.zeros_like(mask[:, :1])], axis=1)
 
-        def pair_scores(before, after, ends, goes_on):
+        def pair_scores(before, after, goes_on):
             scores = trans[None] + after[:, None, :]
             forward = scores - ops.logsumexp(scores, axis=2, keepdims=True)
             if not self.bidirectional:
@@ -148,21 +106,10 @@ class MaximumEntropyMarkovModel(LayerWithLoss):
         if self.bidirectional:
             alone = ops.where(following[:, :1], 0.0, first)
             first = (first + alone) / 2
-        inputs = [
-            ops.swapaxes(x, 0, 1)
-            for x in (logits[:, :-1], logits[:, 1:], mask[:, 1:], following[:, 1:])
-        ]
+        inputs = [ops.swapaxes(x, 0, 1) for x in (logits[:, :-1], logits[:, 1:], following[:, 1:])]
         return best_path(first, pair_scores, inputs, mask)
 
-    def _sparse_loss(self, y_true, y_pred):
-        return self._loss(y_pred, lambda mask: one_hot(y_true, mask, self.labels))
-
-    def _dense_loss(self, y_true, y_pred):
-        return self._loss(y_pred, lambda mask: visible_labels(y_true, mask))
-
-    def _loss(self, y_pred, labels_of):
-        mask, logits = split_mask(y_pred)
-        labels = labels_of(mask)
+    def _negative_log_likelihood(self, labels, logits, mask):
         left, right = self._sides()
         loss = self._one_way(labels, logits, left, right, slice(None, -1), slice(1, None))
         if not self.bidirectional:
@@ -186,18 +133,9 @@ class MaximumEntropyMarkovModel(LayerWithLoss):
         costs = ops.logsumexp(logits, axis=-1) * visible - ops.sum(logits * labels, axis=-1)
         return ops.sum(costs, axis=1)
 
-    def _sparse_accuracy(self, y_true, y_pred):
-        mask, logits = split_mask(y_pred)
-        return label_accuracy(one_hot(y_true, mask, self.labels), logits, mask)
-
-    def _dense_accuracy(self, y_true, y_pred):
-        mask, logits = split_mask(y_pred)
-        return label_accuracy(visible_labels(y_true, mask), logits, mask)
-
     def get_config(self):
         return {
             **super().get_config(),
-            "lr_multiplier": self.lr_multiplier,
             "hidden_dim": self.hidden_dim,
             "bidirectional": self.bidirectional,
         }
