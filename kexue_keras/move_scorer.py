@@ -297,8 +297,16 @@ class _Layers(CachedTransformer):
         """
         steps = tokens.shape[1]
         positions = lengths[:, None] + ops.arange(steps, dtype="int32")
+        shape = (tokens.shape[0], 1, steps)
         history = ops.arange(self.max_position, dtype="int32")[None] < lengths[:, None]
         own = ops.arange(steps)[None] <= ops.arange(steps)[:, None]
+        visible = ops.concatenate(
+            [
+                ops.broadcast_to(history[:, None, None], (*shape, self.max_position)),
+                ops.broadcast_to(own, (*shape, steps)),
+            ],
+            axis=-1,
+        )
         x = self._embed(tokens, ops.zeros_like(tokens), positions)
         for index in range(self.depth):
             attention = self._attention(index)
@@ -307,9 +315,8 @@ class _Layers(CachedTransformer):
             key, value = (x[0] for x in cache[index])
             on_history = ops.einsum("cshd,thd->chst", query, ops.cast(key, "float32"))
             on_own = ops.einsum("cshd,cthd->chst", query, ops.cast(new[0], "float32"))
-            on_history = ops.where(history[:, None, None], on_history, -1e30)
-            weights = ops.concatenate([on_history, ops.where(own, on_own, -1e30)], axis=-1)
-            weights = ops.cast(ops.softmax(weights, axis=-1), value.dtype)
+            scores = ops.concatenate([on_history, on_own], axis=-1)
+            weights = ops.cast(attention.normalize(scores, visible), value.dtype)
             attended = ops.einsum("chst,thd->cshd", weights[..., :-steps], value)
             attended += ops.einsum("chst,cthd->cshd", weights[..., -steps:], new[1])
             x = self._after_attention(x, attention.merge_heads(attended), index)

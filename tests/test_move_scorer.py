@@ -82,6 +82,22 @@ def test_scores_equal_the_plain_model(model, scorer, game, plies):
     np.testing.assert_allclose(scorer.score(history, CANDIDATES[:8]), expected, **CLOSE)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention_scale": "entropy_invariant", "train_length": 16},
+        {"normalizer": "taylor_softmax"},
+    ],
+    ids=["entropy_invariant", "taylor_softmax"],
+)
+def test_every_attention_of_the_model_is_scored_as_it_is(options, game):
+    model = make_model(**options)
+    scorer = MoveScorer(model)
+    for plies in (0, 9):
+        expected = [plain_score(model, game[:plies], move) for move in CANDIDATES[:3]]
+        np.testing.assert_allclose(scorer.score(game[:plies], CANDIDATES[:3]), expected, **CLOSE)
+
+
 def test_batch_equals_one_by_one(scorer, game):
     together = scorer.score(game[:9], CANDIDATES)
     one_by_one = np.concatenate([scorer.score(game[:9], [move]) for move in CANDIDATES])
