@@ -11,8 +11,81 @@ _SCALES = ("sqrt_dim", "entropy_invariant")
 _NORMALIZERS = ("softmax", "taylor_softmax")
 
 
+class HeadProjections(layers.Layer):
+    """What multi-head attentions share: four dense projections, and heads split and merged.
+
+    Args:
+        heads: number of heads.
+        head_size: size of a head; `None` means the last axis of the query divided by `heads`.
+        output_size: size of the output; `None` means the last axis of the query.
+        use_bias: whether the four projections have a bias.
+        kernel_initializer: initializer of the four kernels.
+    """
+
+    def __init__(self, heads, head_size, output_size, use_bias, kernel_initializer, **kwargs):
+        super().__init__(**kwargs)
+        if heads < 1:
+            raise ValueError(f"`heads` must be at least 1. Received: {heads}")
+        self.supports_masking = True
+        self.heads = heads
+        self.head_size = head_size
+        self.output_size = output_size
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+
+    def build(self, query_shape, key_shape=None, value_shape=None):
+        features = query_shape[-1]
+        if self.head_size is None and features % self.heads:
+            raise ValueError(
+                f"Without `head_size`, `heads` must divide the query's last axis {features}. "
+                f"Received: heads={self.heads}"
+            )
+        self._head_size = self.head_size or features // self.heads
+        key_shape = key_shape or query_shape
+        value_shape = value_shape or key_shape
+        width = self.heads * self._head_size
+        self.query_dense = self._dense(width, "query", query_shape)
+        self.key_dense = self._dense(width, "key", key_shape)
+        self.value_dense = self._dense(width, "value", value_shape)
+        merged_shape = (*query_shape[:-1], width)
+        self.output_dense = self._dense(self.output_size or features, "output", merged_shape)
+
+    def _dense(self, units, name, input_shape):
+        dense = layers.Dense(
+            units,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build(input_shape)
+        return dense
+
+    def _split(self, x):
+        shape = ops.shape(x)
+        return ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
+
+    def merge_heads(self, x):
+        """`(batch, length, heads, head_size)` -> the output `(batch, length, output_size)`."""
+        shape = ops.shape(x)
+        return self.output_dense(ops.reshape(x, (shape[0], shape[1], self.heads * self._head_size)))
+
+    def compute_output_shape(self, query_shape, key_shape=None, value_shape=None):
+        return (*query_shape[:-1], self.output_size or query_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "head_size": self.head_size,
+            "output_size": self.output_size,
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+        }
+
+
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class MultiHeadAttention(layers.Layer):
+class MultiHeadAttention(HeadProjections):
     """Multi-head dot-product attention.
 
     `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
@@ -70,9 +143,7 @@ class MultiHeadAttention(layers.Layer):
         normalizer="softmax",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if heads < 1:
-            raise ValueError(f"`heads` must be at least 1. Received: {heads}")
+        super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
         if attention_scale not in _SCALES:
             raise ValueError(
                 f"`attention_scale` must be one of {_SCALES}. Received: {attention_scale!r}"
@@ -83,48 +154,14 @@ class MultiHeadAttention(layers.Layer):
             )
         if train_length < 2:
             raise ValueError(f"`train_length` must be at least 2. Received: {train_length}")
-        self.supports_masking = True
-        self.heads = heads
-        self.head_size = head_size
-        self.output_size = output_size
-        self.use_bias = use_bias
         self.attention_scale = attention_scale
         self.train_length = train_length
         self.normalizer = normalizer
         self.dropout = dropout
-        self.kernel_initializer = initializers.get(kernel_initializer)
 
     def build(self, query_shape, key_shape=None, value_shape=None):
-        features = query_shape[-1]
-        if self.head_size is None:
-            if features % self.heads:
-                raise ValueError(
-                    f"Without `head_size`, `heads` must divide the query's last axis {features}. "
-                    f"Received: heads={self.heads}"
-                )
-            self._head_size = features // self.heads
-        else:
-            self._head_size = self.head_size
-        self._output_size = self.output_size or features
-        key_shape = key_shape or query_shape
-        value_shape = value_shape or key_shape
-        width = self.heads * self._head_size
-        self.query_dense = self._dense(width, "query", query_shape)
-        self.key_dense = self._dense(width, "key", key_shape)
-        self.value_dense = self._dense(width, "value", value_shape)
-        self.output_dense = self._dense(self._output_size, "output", (*query_shape[:-1], width))
+        super().build(query_shape, key_shape, value_shape)
         self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
-
-    def _dense(self, units, name, input_shape):
-        dense = layers.Dense(
-            units,
-            use_bias=self.use_bias,
-            kernel_initializer=self.kernel_initializer.clone(),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        dense.build(input_shape)
-        return dense
 
     def call(
         self,
@@ -164,10 +201,6 @@ class MultiHeadAttention(layers.Layer):
     def project_value(self, x):
         """`(batch, length, features)` -> values `(batch, length, heads, head_size)`."""
         return self._split(self.value_dense(x))
-
-    def _split(self, x):
-        shape = ops.shape(x)
-        return ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
 
     def attend(self, query, key, value, attention_mask=None, training=False):
         """Weighted mean of the values for every query.
@@ -213,27 +246,14 @@ class MultiHeadAttention(layers.Layer):
         total = ops.sum(weights, axis=-1, keepdims=True)
         return weights / ops.maximum(total, 1e-30)
 
-    def merge_heads(self, x):
-        """`(batch, length, heads, head_size)` -> the output `(batch, length, output_size)`."""
-        shape = ops.shape(x)
-        return self.output_dense(ops.reshape(x, (shape[0], shape[1], self.heads * self._head_size)))
-
-    def compute_output_shape(self, query_shape, key_shape=None, value_shape=None):
-        return (*query_shape[:-1], self.output_size or query_shape[-1])
-
     def compute_mask(self, query, mask=None):
         return mask
 
     def get_config(self):
         return {
             **super().get_config(),
-            "heads": self.heads,
-            "head_size": self.head_size,
-            "output_size": self.output_size,
-            "use_bias": self.use_bias,
             "attention_scale": self.attention_scale,
             "train_length": self.train_length,
             "normalizer": self.normalizer,
             "dropout": self.dropout,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
         }

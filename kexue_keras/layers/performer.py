@@ -2,7 +2,9 @@
 
 import keras
 import numpy as np
-from keras import initializers, layers, ops
+from keras import ops
+
+from kexue_keras.layers.attention import HeadProjections
 
 _HIDDEN = -1e30
 _TINY = 1e-18  # its square is a float32 too
@@ -25,7 +27,7 @@ def orthogonal_features(num_features, size, rng):
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class PerformerAttention(layers.Layer):
+class PerformerAttention(HeadProjections):
     """Multi-head self-attention whose cost grows linearly with the length.
 
     `exp(q . k) = E[exp(w . q - |q|^2 / 2) exp(w . k - |k|^2 / 2)]` over normal w, so with
@@ -81,35 +83,17 @@ class PerformerAttention(layers.Layer):
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        for name, value in (("heads", heads), ("num_features", num_features), ("chunk", chunk)):
+        super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
+        for name, value in (("num_features", num_features), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
-        self.supports_masking = True
-        self.heads = heads
-        self.head_size = head_size
         self.num_features = num_features
         self.causal = causal
         self.seed = seed
-        self.output_size = output_size
-        self.use_bias = use_bias
         self.chunk = chunk
-        self.kernel_initializer = initializers.get(kernel_initializer)
 
     def build(self, input_shape):
-        features = input_shape[-1]
-        if self.head_size is None and features % self.heads:
-            raise ValueError(
-                f"Without `head_size`, `heads` must divide the input's last axis {features}. "
-                f"Received: heads={self.heads}"
-            )
-        self._head_size = self.head_size or features // self.heads
-        width = self.heads * self._head_size
-        self.query_dense = self._dense(width, "query", input_shape)
-        self.key_dense = self._dense(width, "key", input_shape)
-        self.value_dense = self._dense(width, "value", input_shape)
-        output_shape = (*input_shape[:-1], width)
-        self.output_dense = self._dense(self.output_size or features, "output", output_shape)
+        super().build(input_shape)
         rng = np.random.default_rng(self.seed)
         value = orthogonal_features(self.num_features, self._head_size, rng)
         self.projection = self.add_weight(
@@ -121,34 +105,13 @@ class PerformerAttention(layers.Layer):
             name="projection",
         )
 
-    def _dense(self, units, name, input_shape):
-        dense = layers.Dense(
-            units,
-            use_bias=self.use_bias,
-            kernel_initializer=self.kernel_initializer.clone(),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        dense.build(input_shape)
-        return dense
-
     def call(self, inputs, mask=None):
         query, key, value = (
-            self._heads_first(dense(inputs))
+            ops.cast(ops.transpose(self._split(dense(inputs)), (0, 2, 1, 3)), "float32")
             for dense in (self.query_dense, self.key_dense, self.value_dense)
         )
-        attended = self.attend(query, key, value, mask)
-        shape = ops.shape(inputs)
-        merged = ops.reshape(
-            ops.transpose(attended, (0, 2, 1, 3)),
-            (shape[0], shape[1], self.heads * self._head_size),
-        )
-        return self.output_dense(ops.cast(merged, self.compute_dtype))
-
-    def _heads_first(self, x):
-        shape = ops.shape(x)
-        x = ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
-        return ops.cast(ops.transpose(x, (0, 2, 1, 3)), "float32")
+        attended = ops.transpose(self.attend(query, key, value, mask), (0, 2, 1, 3))
+        return self.merge_heads(ops.cast(attended, self.compute_dtype))
 
     def exponents(self, x):
         """`w . x - |x|^2 / 2` of queries or keys, `(..., size)` -> `(..., num_features)`.
@@ -232,13 +195,8 @@ class PerformerAttention(layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "heads": self.heads,
-            "head_size": self.head_size,
             "num_features": self.num_features,
             "causal": self.causal,
             "seed": self.seed,
-            "output_size": self.output_size,
-            "use_bias": self.use_bias,
             "chunk": self.chunk,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
         }
