@@ -184,6 +184,17 @@ class Board:
         return list(self._moves)
 
     @property
+    def squares(self) -> tuple[str, ...]:
+        """The 90 squares, file + 9 * rank: letters of a FEN, `.` if empty.
+
+        Example:
+
+        >>> "".join(Board().squares[:9])
+        'RNBAKABNR'
+        """
+        return tuple(self._squares)
+
+    @property
     def fen(self) -> str:
         """The position, with the half moves since the last capture and the move number."""
         return self._fen(self._turn)

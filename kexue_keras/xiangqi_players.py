@@ -13,6 +13,7 @@ Example:
 import dataclasses
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,25 +34,13 @@ class Player(Protocol):
         """A legal move in ICCS."""
 
 
-def squares(board: Board) -> list[str]:
-    """The 90 squares, file + 9 * rank: letters of a FEN, `.` if empty.
-
-    Example:
-
-    >>> squares(Board())[:9]
-    ['R', 'N', 'B', 'A', 'K', 'A', 'B', 'N', 'R']
-    """
-    ranks = reversed(board.fen.split()[0].split("/"))
-    return [piece for rank in ranks for c in rank for piece in ("." * int(c) if c.isdigit() else c)]
-
-
-def captured_value(pieces: list[str], iccs: str) -> float:
+def captured_value(pieces: Sequence[str], iccs: str) -> float:
     """Value of the piece that a move takes, 0 if none.
 
     Example:
 
-    >>> captured_value(squares(Board()), "h2h9"), captured_value(squares(Board()), "h2e2")
-    (4.0, 0.0)
+    >>> [captured_value(Board().squares, iccs) for iccs in ("h2h9", "h2e2")]
+    [4.0, 0.0]
     """
     target = square(iccs[2:])
     piece = pieces[target]
@@ -89,7 +78,7 @@ class CapturePlayer:
     name = "capture"
 
     def choose(self, board: Board, rng: random.Random) -> str:
-        pieces, moves = squares(board), board.legal_moves()
+        pieces, moves = board.squares, board.legal_moves()
         values = [captured_value(pieces, iccs) for iccs in moves]
         best = max(values)
         return rng.choice([m for m, value in zip(moves, values, strict=True) if value == best])

@@ -14,7 +14,6 @@ from kexue_keras.xiangqi_players import (
     captured_value,
     play_game,
     play_match,
-    squares,
 )
 
 pytestmark = pytest.mark.once
@@ -48,13 +47,13 @@ class Scores:
 def test_squares_and_values():
     board = Board()
     board.extend("h2e2 h9g7 e2e6".split())
-    pieces = squares(board)
+    pieces = board.squares
     assert len(pieces) == 90 and Counter(pieces)["p"] == 4
     assert pieces[4 + 9 * 6] == "C" and pieces[4 + 9 * 2] == "."
-    soldiers = squares(Board("3k5/9/9/9/4p4/4P4/9/9/9/5K3 w"))
+    soldiers = Board("3k5/9/9/9/4p4/4P4/9/9/9/5K3 w").squares
     assert captured_value(soldiers, "e5e4") == 1.0
     assert captured_value(soldiers, "e4e5") == 1.0
-    crossed = squares(Board("3k5/9/9/4P4/9/9/4p4/9/9/5K3 w"))
+    crossed = Board("3k5/9/9/4P4/9/9/4p4/9/9/5K3 w").squares
     assert captured_value(crossed, "a6e6") == 2.0
     assert captured_value(crossed, "a3e3") == 2.0
     assert captured_value(crossed, "a3b3") == 0.0
