@@ -1,10 +1,13 @@
 """Runs the recipes as their users do: the real command, in a process of its own."""
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import h5py
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,3 +51,24 @@ def head(path, target, lines):
     rows = Path(path).read_text(encoding="utf-8").split("\n")[:lines]
     Path(target).write_text("\n".join(rows) + "\n", encoding="utf-8")
     return target
+
+
+def load(name):
+    """The recipe as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def weights(path):
+    """All arrays of a weights file, by name."""
+    found = {}
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(path) as file:
+        file.visititems(add)
+    return found

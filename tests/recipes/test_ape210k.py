@@ -1,14 +1,12 @@
 """The recipe ape210k: trains, resumes after Ctrl-C, solves and predicts."""
 
-import importlib.util
 import json
 import random
 
-import h5py
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, run
+from recipes.commands import ROOT, head, interrupt_after, load, run, weights
 
 SMALL = (
     "--hidden-size 32 --num-hidden-layers 1 --maxlen 96 --max-target 24 --epochs 2 "
@@ -34,10 +32,7 @@ def trained(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("ape210k", ROOT / "recipes" / "ape210k.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("ape210k")
 
 
 def test_training_writes_its_directory(trained):
@@ -56,17 +51,6 @@ def test_training_writes_its_directory(trained):
     assert len((folder / "history.csv").read_text().splitlines()) == 3
     assert "beam 1: valid_accuracy" in output
     assert "✓" in output or "✗" in output
-
-
-def weights(path):
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
 
 
 def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp_path):

@@ -1,7 +1,6 @@
 """The recipe chinese_chess: trains, resumes, measures, plays in the terminal; its sample games."""
 
 import csv
-import importlib.util
 import json
 import os
 import random
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipes.commands import ROOT, head, interrupt_after, run
+from recipes.commands import ROOT, head, interrupt_after, load, run
 from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
@@ -25,13 +24,6 @@ SMALL = (
     "--hidden-size 32 --num-hidden-layers 1 --maxlen 64 --epochs 2 --batch-size 4 "
     "--evaluate-games 3 --matches 1 --max-plies 12"
 ).split()
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Chinese chess in the browser: what the server answers and refuses, and a game by mouse."""
 
 import contextlib
-import importlib.util
 import random
 import re
 import shutil
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from recipes.commands import ROOT
+from recipes.commands import load
 
 from kexue_keras.move_scorer import ScoredMove
 from kexue_keras.xiangqi import Board
@@ -34,11 +33,7 @@ class FirstMoves:
 
 @pytest.fixture(scope="module")
 def web():
-    path = ROOT / "recipes" / "chinese_chess_web.py"
-    spec = importlib.util.spec_from_file_location("chinese_chess_web", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("chinese_chess_web")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 """The recipe kgclue: builds its tree, trains, asks; look-ahead; baseline."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from recipes.commands import ROOT, head, run
+from recipes.commands import ROOT, head, load, run
 
 from kexue_keras.decoding import PrefixTree
 from kexue_keras.subsequences import longest_common_subsequence
@@ -19,10 +18,7 @@ SEP = 3
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("kgclue", ROOT / "recipes" / "kgclue.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("kgclue")
 
 
 def test_the_command_trains_and_answers(tmp_path):

@@ -1,12 +1,11 @@
 """The recipe pet: the table, resumed cell by cell, and clear errors."""
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, run
+from recipes.commands import ROOT, head, interrupt_after, load, run
 from tiny_checkpoint import make_tiny_checkpoint
 
 pytestmark = pytest.mark.once
@@ -28,10 +27,7 @@ def arguments(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("pet", ROOT / "recipes" / "pet.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("pet")
 
 
 def test_all_regimes_interrupted_and_continued(arguments, recipe, tmp_path):

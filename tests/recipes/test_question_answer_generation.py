@@ -1,13 +1,12 @@
 """The recipe question_answer_generation: trains, writes pairs, goes on where it stopped."""
 
-import importlib.util
 import json
 import math
 
 import numpy as np
 import pytest
 from keras import ops
-from recipes.commands import ROOT, run
+from recipes.commands import ROOT, load, run
 from tiny_checkpoint import make_tiny_checkpoint
 
 pytestmark = pytest.mark.once
@@ -20,11 +19,7 @@ ARGUMENTS = (
 
 @pytest.fixture(scope="module")
 def recipe():
-    name = "question_answer_generation"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("question_answer_generation")
 
 
 def few(name, folder, count):
