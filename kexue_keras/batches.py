@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kexue_keras import backend
+
 
 class _Encoded(NamedTuple):
     structure: tuple
@@ -143,9 +145,7 @@ class Batches(keras.utils.PyDataset):
         lengths = np.array(self.buckets)[sizes]
         size = self.batch_size if self.fill else len(rows)
         places = dict(zip(self._padded, lengths.tolist(), strict=True))
-        arrays = [
-            _stack([row[i] for row in rows], size, places.get(i)) for i in range(len(rows[0]))
-        ]
+        arrays = [stack([row[i] for row in rows], size, places.get(i)) for i in range(len(rows[0]))]
         return self._arrange(arrays, len(rows))
 
     @property
@@ -176,12 +176,21 @@ class Batches(keras.utils.PyDataset):
         self._ended_before_it_began = not inside
 
     def callback(self) -> keras.callbacks.Callback:
-        """Sets `epoch` to Keras's own count, so that `fit(..., initial_epoch=n)` continues."""
+        """Sets `epoch` to Keras's own count, so that `fit(..., initial_epoch=n)` continues.
+
+        It also keeps the memory that a step frees for the next one, `reuse_freed_memory`.
+        """
 
         def set_epoch(epoch, logs=None):
             self.epoch = epoch
 
-        return keras.callbacks.LambdaCallback(on_epoch_begin=set_epoch)
+        def after_batch(batch, logs=None):
+            if batch == 0:
+                backend.reuse_freed_memory()
+
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=set_epoch, on_train_batch_end=after_batch
+        )
 
     def _encode_all(self) -> np.ndarray:
         """Index of the bucket of every padded array of every sample, (samples, arrays)."""
@@ -319,8 +328,14 @@ def _to_array(leaf: Any, index: int) -> np.ndarray:
     return array.astype(np.float32 if array.dtype.kind == "f" and array.size else np.int32)
 
 
-def _stack(rows: list[np.ndarray], size: int, length: int | None) -> np.ndarray:
-    """Rows under one another in zeros of `size` rows, each padded to `length` if there is one."""
+def stack(rows: Sequence[np.ndarray], size: int, length: int | None) -> np.ndarray:
+    """Rows under one another in zeros of `size` rows, each padded to `length` if there is one.
+
+    Example:
+
+    >>> stack([np.array([1, 2]), np.array([3])], 3, 2).tolist()
+    [[1, 2], [3, 0], [0, 0]]
+    """
     shape = rows[0].shape if length is None else (length, *rows[0].shape[1:])
     whole = all(row.dtype == np.int32 for row in rows)
     batch = np.zeros((size, *shape), np.int32 if whole else np.float32)

@@ -1,9 +1,9 @@
-"""Readers of the data sets that the recipes use, and `Batches`.
+"""Readers of the data sets that the recipes use, `Batches` and `stack`.
 
 Every reader takes a path (`.xz` and `.gz` are decompressed on the way), reads UTF-8 lines that end
 at a line feed only, skips empty lines, and refuses anything it does not understand with a
-`DataError` that names file and line. Nothing here imports a deep-learning framework; `Batches`,
-which needs Keras, loads on first use.
+`DataError` that names file and line. Nothing here imports a deep-learning framework; the last
+two need Keras and load on first use.
 """
 
 import importlib
@@ -33,8 +33,8 @@ _NO_ANSWER = ("", "no_answer")
 
 
 def __getattr__(name: str):
-    if name == "Batches":
-        return importlib.import_module("kexue_keras.batches").Batches
+    if name in ("Batches", "stack"):
+        return getattr(importlib.import_module("kexue_keras.batches"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

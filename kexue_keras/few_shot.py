@@ -143,8 +143,12 @@ class FewShot:
             epochs: passes over both together.
             seed: of the masks and the order.
         """
-        samples = [self._filled(pattern, *sample) for sample in labelled]
-        maxlen = self.options.maxlen
+        maxlen, samples = self.options.maxlen, []
+        if labelled:
+            words = self.verbalizer.token_ids(self.tokenizer, pattern.num_masks).tolist()
+        for text, label in labelled:
+            token_ids, blanks = pattern.encode(self.tokenizer, text, maxlen)
+            samples.append((token_ids, blanks, words[self.labels.index(label)]))
         samples += [(self.tokenizer.encode(text, maxlen=maxlen)[0], [], []) for text in texts]
 
         def mask(sample, rng):
@@ -157,12 +161,6 @@ class FewShot:
             return (token_ids, [0] * len(token_ids), positions), targets
 
         self._fit(model, samples, encode, epochs, seed, augment=mask)
-
-    def _filled(self, pattern, text, label):
-        """Token ids with blanks, the blanks' positions, and the words that belong there."""
-        words = self.verbalizer.token_ids(self.tokenizer, pattern.num_masks)
-        token_ids, blanks = pattern.encode(self.tokenizer, text, self.options.maxlen)
-        return token_ids, blanks, words[self.labels.index(label)].tolist()
 
     def train_to_classify(self, model, samples, targets, epochs, seed):
         """Cross-entropy with hard or soft labels, `targets` `(samples, labels)`."""
@@ -199,13 +197,11 @@ class FewShot:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             length = min(n for n in self.buckets if n >= len(rows[chosen[-1]][0]))
-            batch = []
-            for place, column in enumerate(zip(*(rows[i] for i in chosen), strict=True)):
-                width = length if place < 2 else len(column[0])
-                padded = np.zeros((batch_size, width), "int32")
-                for j, values in enumerate(column):
-                    padded[j, : len(values)] = values
-                batch.append(padded)
+            columns = zip(*([np.array(x, "int32") for x in rows[i]] for i in chosen), strict=True)
+            batch = [
+                datasets.stack(column, batch_size, length if place < 2 else None)
+                for place, column in enumerate(columns)
+            ]
             found = model.predict_on_batch(batch)
             for i, output in zip(chosen, found, strict=False):
                 outputs[i] = output

@@ -204,20 +204,12 @@ def train(model, options, samples, encode, evaluate, monitor, augment=None, may_
         epochs=options.epochs,
         initial_epoch=done,
         shuffle=False,
-        callbacks=[batches.callback(), run, _reuse_memory()],
+        callbacks=[batches.callback(), run],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     model.load_weights(run.best_path)
     print(f"best epoch: {run.best_epoch + 1} of {len(run.history)}")
     return run
-
-
-def _reuse_memory():
-    def after_first_batch(batch, logs=None):
-        if batch == 0:
-            backend.reuse_freed_memory()
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=after_first_batch)
 
 
 def _buckets(maxlen):

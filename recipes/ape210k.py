@@ -102,8 +102,12 @@ class Encoder:
     def source(self, question):
         """Token ids of a question, and its numbers for `equation`."""
         question, _, numbers = self.mask(question)
+        return self.question_ids(question), numbers
+
+    def question_ids(self, question):
+        """Token ids of a question whose numbers are as the model reads them."""
         maxlen = self.config.maxlen - self.config.max_target
-        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0], numbers
+        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0]
 
     def equation(self, token_ids, numbers):
         """The equation that the model wrote, with the numbers of its question."""
@@ -114,12 +118,11 @@ class Encoder:
             return text  # has a mark of no number, so it is no equation
 
     def __call__(self, problem):
-        source, _ = self.source(problem["question"])
-        _, equation, _ = self.mask(problem["question"], problem["equation"])
+        question, equation, _ = self.mask(problem["question"], problem["equation"])
         target, _ = self.tokenizer.encode(self.spell(equation))
         if len(target) - 1 > self.config.max_target:
             target = target[: self.config.max_target] + [self.tokenizer.end_id]
-        return seq2seq.arrays(source, target[1:])
+        return seq2seq.arrays(self.question_ids(question), target[1:])
 
 
 def resample(problem, rng):

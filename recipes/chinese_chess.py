@@ -197,9 +197,6 @@ def train(config, model, games, evaluate):
     done = run.resume(model)
     if done:
         print(f"{config.output}: {done} of {config.epochs} epochs done")
-    memory = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: batch or backend.reuse_freed_memory()
-    )
     epoch = done
     while epoch < config.epochs:
         n = divisor(config, epoch)
@@ -222,7 +219,7 @@ def train(config, model, games, evaluate):
             epochs=end,
             initial_epoch=epoch,
             shuffle=False,
-            callbacks=[batches.callback(), run, memory],
+            callbacks=[batches.callback(), run],
             verbose=1 if sys.stdout.isatty() else 2,
         )
         epoch = end

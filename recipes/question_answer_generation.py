@@ -190,8 +190,9 @@ class Writer:
             for sample in order[start : start + batch_size]:
                 (token_ids, segment_ids, positions), target = self.encoder(sample)
                 skip = len(self.encoder.target(sample[1], config.max_answer))
-                batch.append((token_ids, segment_ids, positions[skip:], target[skip:]))
-            arrays = [_padded(column, batch_size) for column in zip(*batch, strict=True)]
+                row = (token_ids, segment_ids, positions[skip:], target[skip:])
+                batch.append([np.array(x, "int32") for x in row])
+            arrays = [datasets.stack(c, batch_size, _width(c)) for c in zip(*batch, strict=True)]
             logits = self.model.predict_on_batch(arrays[:3])
             logits = logits - logits.max(-1, keepdims=True)
             chosen = np.take_along_axis(logits, arrays[3][..., None], axis=-1)[..., 0]
@@ -201,13 +202,9 @@ class Writer:
         return float(np.exp(total / count))
 
 
-def _padded(rows, height):
-    """The rows as one int32 array, filled up with zeros to few different widths."""
-    width = -(-max(map(len, rows)) // 32) * 32
-    array = np.zeros((height, width), "int32")
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array
+def _width(rows):
+    """One of few lengths that all rows fit in."""
+    return -(-max(map(len, rows)) // 32) * 32
 
 
 def evaluate(writer, valid, samples=None, show=0, progress=False):
