@@ -2,6 +2,6 @@
 
 from kexue_keras.metrics.generation import bleu, rouge_l
 from kexue_keras.metrics.matching import exact_match, f1
-from kexue_keras.metrics.threshold import optimal_threshold
+from kexue_keras.metrics.threshold import optimal_threshold, optimal_thresholds
 
-__all__ = ["bleu", "exact_match", "f1", "optimal_threshold", "rouge_l"]
+__all__ = ["bleu", "exact_match", "f1", "optimal_threshold", "optimal_thresholds", "rouge_l"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kexue_keras import metrics
 from kexue_keras.metrics import optimal_threshold
 
 
@@ -70,3 +71,52 @@ def test_a_large_sample_takes_no_time():
 def test_errors(y_true, scores, match):
     with pytest.raises(ValueError, match=match):
         optimal_threshold(y_true, scores)
+
+
+def right(y_true, probabilities, weights):
+    return np.mean(np.argmax(probabilities * weights, axis=1) == y_true)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_thresholds_of_two_classes_are_the_best(seed):
+    rng = np.random.default_rng(seed)
+    y_true = rng.integers(0, 2, 60)
+    probabilities = rng.dirichlet([1.0, 2.0], 60)
+    weights, accuracy = metrics.optimal_thresholds(y_true, probabilities)
+    ratio = np.log(probabilities[:, 1] / probabilities[:, 0])
+    assert accuracy == metrics.optimal_threshold(y_true, ratio)[1]
+    assert right(y_true, probabilities, weights) == accuracy
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thresholds_of_three_classes_beat_a_fine_grid(seed):
+    rng = np.random.default_rng(seed)
+    y_true = rng.integers(0, 3, 40)
+    probabilities = rng.dirichlet([3.0, 1.0, 1.0], 40)
+    probabilities[np.arange(40), y_true] += 0.2
+    weights, accuracy = metrics.optimal_thresholds(y_true, probabilities)
+    assert weights.shape == (3,) and np.isclose(weights.sum(), 1)
+    assert right(y_true, probabilities, weights) == accuracy
+    steps = np.exp(np.linspace(-3, 3, 121))
+    grid = max(right(y_true, probabilities, [1, a, b]) for a in steps for b in steps)
+    assert accuracy >= grid - 1 / 40
+    assert accuracy >= right(y_true, probabilities, np.ones(3))
+    for j in range(3):
+        for factor in steps:
+            changed = weights * np.where(np.arange(3) == j, factor, 1)
+            assert right(y_true, probabilities, changed) <= accuracy
+
+
+def test_thresholds_with_zeros_and_what_they_refuse():
+    weights, accuracy = metrics.optimal_thresholds([0, 1], [[1.0, 0.0], [0.9, 0.1]])
+    assert accuracy == 1 and np.isfinite(weights).all()
+    for y_true, probabilities, message in (
+        ([], np.zeros((0, 2)), "must have shapes"),
+        ([0, 1], [[0.5, 0.5]], "must have shapes"),
+        ([0], [[1.0]], "must have shapes"),
+        ([2], [[0.5, 0.5]], "`y_true` must be below 2, the classes. Received: 2"),
+        ([0], [[np.nan, 0.5]], "`probabilities` must be finite"),
+        ([0], [[-0.1, 0.5]], "`probabilities` must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metrics.optimal_thresholds(y_true, probabilities)

@@ -10,6 +10,7 @@ from kexue_keras.decoding import PrefixTree
 from kexue_keras.subsequences import longest_common_subsequence
 
 SMALL = (
+    "--config-path None --checkpoint-path None --dict-path None "
     "--hidden-size 32 --num-hidden-layers 1 --maxlen 64 --max-target 24 --epochs 1 "
     "--batch-size 16 --evaluate-samples 8 --beams 2 --evaluate-batch-size 8"
 ).split()
