@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: run test test-slow lint benchmark clean
+.PHONY: run test test-slow test-torch lint benchmark clean
 
 run: .venv/installed
 	$(BIN)/python recipes/ape210k.py $(ARGS)
@@ -16,6 +16,10 @@ test: .venv/tested
 
 test-slow: .venv/tested
 	$(BIN)/python -m pytest -m slow
+
+test-torch: .venv/tested
+	$(BIN)/python -m pip install --quiet torch
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/losses tests/test_activations.py tests/test_ops.py
 
 lint: .venv/tested
 	$(BIN)/ruff check .

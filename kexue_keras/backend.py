@@ -36,7 +36,7 @@ def value_and_grad(function, variables):
     """Makes a function that returns `function`'s value and its gradients.
 
     Works eagerly, inside `fit`, and nested in another `value_and_grad` (second derivatives on
-    JAX and TensorFlow alike). State that `function` changes (the seed of a dropout layer, the
+    JAX and TensorFlow alike; PyTorch has first ones only). State that `function` changes (the seed of a dropout layer, the
     statistics of a batch normalization) stays changed.
 
     Args:
@@ -129,6 +129,9 @@ def _value_and_grad_torch(function, variables):
         values = [v.value for v in variables]
         gradients = torch.autograd.grad(_scalar_of(output), values, allow_unused=True)
         pairs = zip(gradients, values, strict=True)
+        output = keras.tree.map_structure(
+            lambda x: x.detach() if isinstance(x, torch.Tensor) else x, output
+        )
         return output, [torch.zeros_like(v) if g is None else g for g, v in pairs]
 
     return evaluate

@@ -84,7 +84,7 @@ def test_results_out_of_range_do_not_wrap_around():
 
 def test_gradients_are_those_of_the_exact_operations():
     x, y = (keras.Variable(v) for v in RNG.normal(size=(2, 6)).astype("float32"))
-    weights = np.arange(1, 7, dtype="float32")
+    weights = keras.ops.arange(1, 7, dtype="float32")
     for function, exact in (
         (ops.mitchell_multiply, keras.ops.multiply),
         (ops.mitchell_divide, keras.ops.divide),
@@ -119,7 +119,7 @@ def test_matmul_has_the_gradient_of_the_exact_one():
     a, b = keras.Variable(RNG.normal(size=(3, 7))), keras.Variable(RNG.normal(size=(7, 4)))
     weights = RNG.normal(size=(3, 4)).astype("float32")
     _, gradients = backend.value_and_grad(
-        lambda: keras.ops.sum(ops.mitchell_matmul(a.value, b.value) * weights), [a, b]
+        lambda: keras.ops.sum(keras.ops.multiply(ops.mitchell_matmul(a.value, b.value), weights)), [a, b]
     )()
     expected = weights @ to_numpy(b.value).T, to_numpy(a.value).T @ weights
     for found, value in zip(gradients, expected, strict=True):

@@ -1,5 +1,6 @@
 """Losses, as functions and as `keras.losses.Loss` classes."""
 
+from kexue_keras.losses.combinatorial import combinatorial_softmax_crossentropy
 from kexue_keras.losses.cosent import CoSENT, cosent_loss
 from kexue_keras.losses.multilabel import (
     MultilabelCategoricalCrossentropy,
@@ -14,6 +15,7 @@ __all__ = [
     "MultilabelCategoricalCrossentropy",
     "SequenceCrossentropy",
     "SparseMultilabelCategoricalCrossentropy",
+    "combinatorial_softmax_crossentropy",
     "cosent_loss",
     "multilabel_categorical_crossentropy",
     "sequence_crossentropy",

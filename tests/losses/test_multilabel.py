@@ -73,7 +73,7 @@ def test_an_empty_set_costs_nothing():
 def test_the_optimum_for_soft_labels_is_sigmoid_of_twice_the_score():
     t = np.array([[0.1, 0.35, 0.5, 0.8, 0.97]], "float32")
     scores = keras.Variable(np.zeros_like(t))
-    step = backend.jit(
+    step = compile(
         lambda: backend.value_and_grad(
             lambda: keras.ops.sum(dense_loss(t, scores.value)), [scores]
         )()[1],

@@ -151,7 +151,7 @@ def test_compiled_class_equals_the_function_on_all_logits(pair):
     positions, labels = targets_of(TOKEN_IDS, MASK)
     expected = losses.sequence_crossentropy(TOKEN_IDS, MASK, full([TOKEN_IDS, MASK]))
     found = gathered.test_on_batch([TOKEN_IDS, MASK, positions], labels)
-    np.testing.assert_allclose(found, float(expected), rtol=1e-5)
+    np.testing.assert_allclose(found, to_numpy(expected), rtol=1e-5)
 
 
 def test_compiled_class_reloads_and_goes_on_training(pair, tmp_path):
