@@ -36,8 +36,8 @@ def value_and_grad(function, variables):
     """Makes a function that returns `function`'s value and its gradients.
 
     Works eagerly, inside `fit`, and nested in another `value_and_grad` (second derivatives on
-    JAX and TensorFlow alike; PyTorch has first ones only). State that `function` changes (the seed of a dropout layer, the
-    statistics of a batch normalization) stays changed.
+    JAX and TensorFlow alike; PyTorch has first ones only). State that `function` changes (the seed
+    of a dropout layer, the statistics of a batch normalization) stays changed.
 
     Args:
         function: callable that returns a scalar tensor, or a tuple `(scalar, auxiliary)`.

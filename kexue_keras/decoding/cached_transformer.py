@@ -28,6 +28,12 @@ class CachedTransformer:
                 f'(application "lm" or "unilm"). Received: {model.name!r}, without the layer '
                 f"{missing[0]!r}"
             )
+        attention = found.get("Transformer-0-MultiHeadSelfAttention")
+        if not hasattr(attention, "normalize"):
+            raise ValueError(
+                "`model` must have attention over single keys, which can be cached. Received: "
+                f"{type(attention).__name__}"
+            )
         self.mask = found["Attention-Mask"]
         if self.mask.mode == "padding":
             raise ValueError(

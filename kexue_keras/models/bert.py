@@ -42,6 +42,9 @@ class Bert(keras.Model):
         keep_tokens: ids of the checkpoint's tokens to keep, in the order of the new ids.
         target_positions: adds an input of positions, and computes the masked-LM output only there.
         attention_scale, train_length, normalizer: see `MultiHeadAttention`.
+        num_features: number of random features of `PerformerAttention`, whose cost grows linearly
+            with the length, in place of softmax attention; None keeps the latter. Not for "unilm",
+            and without dropout of attention weights, which a Performer never computes.
 
     Example:
 
@@ -79,6 +82,7 @@ class Bert(keras.Model):
         attention_scale="sqrt_dim",
         train_length=512,
         normalizer="softmax",
+        num_features=None,
         name=None,
         dtype=None,
         **kwargs,
@@ -110,6 +114,16 @@ class Bert(keras.Model):
                 )
         if application != "encoder":
             with_mlm = with_mlm or True
+        if num_features is not None:
+            if application == "unilm":
+                raise ValueError(
+                    f'`num_features` must be None for "unilm". Received: {num_features}'
+                )
+            if (attention_scale, normalizer) != ("sqrt_dim", "softmax"):
+                raise ValueError(
+                    "`attention_scale` and `normalizer` must be left out with `num_features`. "
+                    f"Received: {attention_scale!r} and {normalizer!r}"
+                )
         if target_positions and not with_mlm:
             raise ValueError("`target_positions` needs `with_mlm`. Received: with_mlm=False")
         config = {
@@ -134,6 +148,7 @@ class Bert(keras.Model):
             "attention_scale": attention_scale,
             "train_length": train_length,
             "normalizer": normalizer,
+            "num_features": num_features,
         }
         inputs, outputs = _Graph(config, dtype).build()
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
@@ -181,6 +196,8 @@ class _Graph:
             inputs.append(keras.Input((None,), dtype="int32", name="Input-Segment"))
         x = self._embed(inputs)
         mode = _APPLICATIONS[config["application"]]
+        if config["num_features"]:
+            mode = "padding"  # a Performer knows by itself what comes before
         mask = layers.AttentionMask(mode, name="Attention-Mask")(*inputs[: 1 + (mode == "unilm")])
         for index in range(config["num_hidden_layers"]):
             x = self._transformer(x, mask, f"Transformer-{index}")
@@ -217,18 +234,7 @@ class _Graph:
     def _transformer(self, x, mask, prefix):
         config = self.config
         name = f"{prefix}-MultiHeadSelfAttention"
-        attention = layers.MultiHeadAttention(
-            heads=config["num_attention_heads"],
-            head_size=config["attention_head_size"],
-            dropout=config["attention_dropout_rate"],
-            attention_scale=config["attention_scale"],
-            train_length=config["train_length"],
-            normalizer=config["normalizer"],
-            kernel_initializer=_initializer(),
-            name=name,
-            dtype=self.dtype,
-        )
-        x = self._residual(x, attention(x, attention_mask=mask), name)
+        x = self._residual(x, self._attend(x, mask, name), name)
         name = f"{prefix}-FeedForward"
         feed_forward = layers.FeedForward(
             config["intermediate_size"],
@@ -238,6 +244,32 @@ class _Graph:
             dtype=self.dtype,
         )
         return self._residual(x, feed_forward(x), name)
+
+    def _attend(self, x, mask, name):
+        config = self.config
+        arguments = {
+            "heads": config["num_attention_heads"],
+            "head_size": config["attention_head_size"],
+            "kernel_initializer": _initializer(),
+            "name": name,
+            "dtype": self.dtype,
+        }
+        if config["num_features"]:
+            attention = layers.PerformerAttention(
+                num_features=config["num_features"],
+                causal=config["application"] == "lm",
+                seed=int(name.split("-")[1]),
+                **arguments,
+            )
+            return attention(x, mask=keras.ops.squeeze(mask, axis=1))
+        attention = layers.MultiHeadAttention(
+            dropout=config["attention_dropout_rate"],
+            attention_scale=config["attention_scale"],
+            train_length=config["train_length"],
+            normalizer=config["normalizer"],
+            **arguments,
+        )
+        return attention(x, attention_mask=mask)
 
     def _residual(self, x, update, name):
         x = self._add([x, self._dropout(update, f"{name}-Dropout")], f"{name}-Add")

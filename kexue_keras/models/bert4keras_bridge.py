@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kexue_keras import layers
+from kexue_keras.layers.attention import HeadProjections
 from kexue_keras.models.tensor_bundle import CheckpointError, TensorBundle
 
 _ATTENTION_PARTS = {
@@ -118,7 +119,7 @@ def _layers_with_weights(model):
 
 def _parts(layer):
     """bert4keras's names of a layer's weights, and our variables, in bert4keras's order."""
-    if isinstance(layer, layers.MultiHeadAttention):
+    if isinstance(layer, HeadProjections):
         return _parts_of_denses(layer, _ATTENTION_PARTS)
     if isinstance(layer, layers.FeedForward):
         return _parts_of_denses(layer, _FEED_FORWARD_PARTS)
