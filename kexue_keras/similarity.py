@@ -50,7 +50,18 @@ def wasserstein_distance(p, q, cost) -> float:
     if not np.isclose(p.sum(), q.sum(), rtol=1e-6):
         raise ValueError(f"`p` and `q` must have equal sums. Received: {p.sum()} and {q.sum()}")
     total = p.sum()
-    return float(total * _package("ot").emd2(p / total, q / q.sum(), cost, numItermax=10_000_000))
+    return total * _solve(p / total, q / q.sum(), cost)
+
+
+def _solve(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
+    """The least cost for masses that sum to 1, by the network simplex, without `emd2`'s checks."""
+    if not np.isfinite(cost.sum()):
+        raise ValueError("The distances between words must be finite. Received: overflow")
+    simplex = _package("ot.lp.emd_wrap")
+    _, value, _, _, code = simplex.emd_c(p, q, cost, 10_000_000, 1)
+    if (warning := simplex.check_result(code)) is not None:
+        raise ArithmeticError(f"The network simplex found no optimum: {warning}")
+    return float(value)
 
 
 def word_mover_distance(x, y) -> float:
@@ -76,7 +87,7 @@ def word_mover_distance(x, y) -> float:
     Reference: https://kexue.fm/archives/7388; Kusner et al., From Word Embeddings To Document
     Distances, ICML 2015
     """
-    return wasserstein_distance(*_word_mover_problem(*_pair(x, y)))
+    return _solve(*_word_mover_problem(*_pair(x, y)))
 
 
 def word_rotator_distance(x, y) -> float:
@@ -100,7 +111,7 @@ def word_rotator_distance(x, y) -> float:
 
     Reference: https://kexue.fm/archives/7388; https://arxiv.org/abs/2004.15003
     """
-    return wasserstein_distance(*_word_rotator_problem(*_pair(x, y)))
+    return _solve(*_word_rotator_problem(*_pair(x, y)))
 
 
 def word_rotator_similarity(x, y) -> float:
@@ -217,7 +228,7 @@ def nearest(query, corpus: Sequence, k: int = 1, distance: str = "word_mover"):
         problem = kind.problem(*pairs[i])
         if len(found) == k and _relaxed(*problem) > limit:
             continue
-        heapq.heappush(found, (-wasserstein_distance(*problem), -i))
+        heapq.heappush(found, (-_solve(*problem), -i))
         if len(found) > k:
             heapq.heappop(found)
     ranked = sorted((-negative, -i) for negative, i in found)
@@ -228,8 +239,19 @@ def nearest(query, corpus: Sequence, k: int = 1, distance: str = "word_mover"):
 
 
 def _word_mover_problem(x: np.ndarray, y: np.ndarray) -> Problem:
-    cost = _package("scipy.spatial.distance").cdist(x, y)
-    return np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), cost
+    return np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), _euclidean(x, y)
+
+
+def _euclidean(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distances of all pairs of rows: by a matrix product, and where that cancels, by differences."""
+    own = np.einsum("id,id->i", x, x)[:, None] + np.einsum("jd,jd->j", y, y)
+    squares = own - 2 * (x @ y.T)
+    near = squares < 1e-4 * own
+    if near.any():
+        i, j = near.nonzero()
+        difference = x[i] - y[j]
+        squares[i, j] = np.einsum("nd,nd->n", difference, difference)
+    return np.sqrt(squares)
 
 
 def _word_rotator_problem(x: np.ndarray, y: np.ndarray) -> Problem:
@@ -307,7 +329,7 @@ def _package(name: str):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = {"ot": "POT"}.get(name, "SciPy")
+        package = "POT" if name.startswith("ot.") else "SciPy"
         raise ImportError(
             f"kexue_keras.similarity needs the package {package}: "
             'pip install "kexue_keras[similarity]"'

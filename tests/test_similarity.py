@@ -133,10 +133,8 @@ def test_nearest_is_exact_with_ties_by_index(name, k):
 def test_nearest_solves_few_problems(monkeypatch):
     corpus = [sentence(6) + 3 * RNG.normal(size=5) for _ in range(200)]
     solved = []
-    solve = similarity.wasserstein_distance
-    monkeypatch.setattr(
-        similarity, "wasserstein_distance", lambda *problem: solved.append(1) or solve(*problem)
-    )
+    solve = similarity._solve
+    monkeypatch.setattr(similarity, "_solve", lambda *problem: solved.append(1) or solve(*problem))
     similarity.nearest(corpus[0] + 0.1, corpus, 5)
     assert 5 <= len(solved) < 50
 
@@ -178,4 +176,16 @@ def test_a_missing_package_is_named(monkeypatch, missing, package):
 
     monkeypatch.setattr(similarity.importlib, "import_module", import_module)
     with pytest.raises(ImportError, match=rf"needs the package {package}: .*\[similarity\]"):
-        similarity.word_mover_distance([[1, 2]], [[3, 4]])
+        similarity.word_rotator_distance([[1, 2]], [[3, 4]])
+
+
+def test_word_distances_where_a_matrix_product_cancels():
+    base = RNG.normal(size=300) * 1e4
+    x, y = base + RNG.normal(size=(6, 300)) * 1e-3, base + RNG.normal(size=(6, 300)) * 1e-3
+    cost = np.linalg.norm(x[:, None] - y[None], axis=-1)
+    rows, columns = linear_sum_assignment(cost)
+    expected = cost[rows, columns].mean()
+    assert similarity.word_mover_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    with np.errstate(over="ignore", invalid="ignore"):
+        with pytest.raises(ValueError, match="must be finite. Received: overflow"):
+            similarity.word_mover_distance([[1e200, 0]], [[-1e200, 0]])
