@@ -243,7 +243,7 @@ def _word_mover_problem(x: np.ndarray, y: np.ndarray) -> Problem:
 
 
 def _euclidean(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Distances of all pairs of rows: by a matrix product, and where that cancels, by differences."""
+    """Distances of all pairs of rows: a matrix product, and differences where that cancels."""
     own = np.einsum("id,id->i", x, x)[:, None] + np.einsum("jd,jd->j", y, y)
     squares = own - 2 * (x @ y.T)
     near = squares < 1e-4 * own

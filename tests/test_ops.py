@@ -119,7 +119,8 @@ def test_matmul_has_the_gradient_of_the_exact_one():
     a, b = keras.Variable(RNG.normal(size=(3, 7))), keras.Variable(RNG.normal(size=(7, 4)))
     weights = RNG.normal(size=(3, 4)).astype("float32")
     _, gradients = backend.value_and_grad(
-        lambda: keras.ops.sum(keras.ops.multiply(ops.mitchell_matmul(a.value, b.value), weights)), [a, b]
+        lambda: keras.ops.sum(keras.ops.multiply(ops.mitchell_matmul(a.value, b.value), weights)),
+        [a, b],
     )()
     expected = weights @ to_numpy(b.value).T, to_numpy(a.value).T @ weights
     for found, value in zip(gradients, expected, strict=True):

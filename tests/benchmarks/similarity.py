@@ -58,9 +58,8 @@ def main():
     ratios.sort()
     print(f"{arguments.pairs} word mover's distances, {arguments.rounds} rounds")
     print(f"  ours          median {statistics.median(seconds[0]):8.3f} s")
-    print(
-        f"  SciPy linprog median {statistics.median(seconds[1]):8.3f} s (from one pair in {arguments.share})"
-    )
+    share = f"(from one pair in {arguments.share})"
+    print(f"  SciPy linprog median {statistics.median(seconds[1]):8.3f} s {share}")
     print(
         f"  ours is {statistics.median(ratios):.0f} times as fast "
         f"({ratios[0]:.0f} to {ratios[-1]:.0f})"
