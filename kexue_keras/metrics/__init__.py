@@ -1,7 +1,18 @@
 """Measures of predictions."""
 
+from kexue_keras.metrics.entities import EntityScores, entities, entity_f1
 from kexue_keras.metrics.generation import bleu, rouge_l
 from kexue_keras.metrics.matching import exact_match, f1
 from kexue_keras.metrics.threshold import optimal_threshold, optimal_thresholds
 
-__all__ = ["bleu", "exact_match", "f1", "optimal_threshold", "optimal_thresholds", "rouge_l"]
+__all__ = [
+    "EntityScores",
+    "bleu",
+    "entities",
+    "entity_f1",
+    "exact_match",
+    "f1",
+    "optimal_threshold",
+    "optimal_thresholds",
+    "rouge_l",
+]
