@@ -46,11 +46,13 @@ def log_partition(logits, mask, transitions):
     """
 
     def step(alpha, inputs):
-        scores, visible = inputs
+        scores, visible = inputs[:, :-1], inputs[:, -1:] > 0
         following = ops.logsumexp(alpha[:, :, None] + transitions, axis=1) + scores
-        return ops.where(visible[:, None], following, alpha), None
+        return ops.where(visible, following, alpha), None
 
-    alpha, _ = ops.scan(step, logits[:, 0], (_time_first(logits), _time_first(mask)))
+    # one array, for TensorFlow's `scan` knows no other where the length is not known beforehand
+    inputs = ops.concatenate([logits, ops.cast(mask, "float32")[..., None]], axis=-1)
+    alpha, _ = ops.scan(step, logits[:, 0], _time_first(inputs))
     return ops.logsumexp(alpha, axis=-1)
 
 

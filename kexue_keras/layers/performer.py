@@ -26,6 +26,19 @@ def orthogonal_features(num_features, size, rng):
     return (directions * norms).astype("float32")
 
 
+def _pack(total, largest):
+    """Sums and the logs of their factors as one array, with one more row of features.
+
+    TensorFlow's `scan` goes through one array only where the length is not known beforehand.
+    """
+    row = ops.broadcast_to(largest[..., None, None], ops.shape(total[..., :1, :]))
+    return ops.concatenate([total, row], axis=-2)
+
+
+def _unpack(packed):
+    return packed[..., :-1, :], packed[..., -1, 0]
+
+
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class PerformerAttention(HeadProjections):
     """Multi-head self-attention whose cost grows linearly with the length.
@@ -164,14 +177,15 @@ class PerformerAttention(HeadProjections):
         features, factors = self._key_features(key, visible)
 
         def add(state, chunk):
-            (total, largest), (new, its_largest) = state, chunk
+            (total, largest), (new, its_largest) = _unpack(state), _unpack(chunk)
             now = ops.maximum(largest, its_largest)
             total = total * ops.exp(largest - now)[..., None, None]
-            return (total + new * ops.exp(its_largest - now)[..., None, None], now), state
+            return _pack(total + new * ops.exp(its_largest - now)[..., None, None], now), state
 
-        of_chunks = self._total(features, factors, value)
-        nothing = (ops.zeros_like(of_chunks[0][0]), ops.full_like(of_chunks[1][0], _HIDDEN))
-        _, (total, largest) = ops.scan(add, nothing, of_chunks)
+        new, its_largest = self._total(features, factors, value)
+        nothing = _pack(ops.zeros_like(new[0]), ops.full_like(its_largest[0], _HIDDEN))
+        _, earlier = ops.scan(add, nothing, _pack(new, its_largest))
+        total, largest = _unpack(earlier)
         place = ops.arange(self.chunk)
         pairs = ops.where(place[:, None] >= place, factors[..., None, :], _HIDDEN)
         now = ops.maximum(largest[..., None], ops.max(pairs, axis=-1))

@@ -192,3 +192,28 @@ def test_bad_arguments():
             make(lr_multiplier=0)
     with pytest.raises(ValueError, match="`key` must be that of a layer"):
         layers.label_paths.LayerFunction("nobody", "_sparse_loss")
+
+
+@each
+def test_batches_of_different_lengths_train_in_one_graph(kind):
+    keras.utils.set_random_seed(0)
+    layer = MAKE[kind]()
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(inputs)))
+    model.compile(
+        "adam",
+        layer.sparse_loss,
+        metrics=[layer.sparse_accuracy],
+        jit_compile=backend.train_with_xla(),
+    )
+
+    class Growing(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            x = np.ones((2, 3 + 2 * index, 4), "float32")
+            return x, np.ones(x.shape[:2], "int32")
+
+    history = model.fit(Growing(), epochs=3, shuffle=False, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]

@@ -1,10 +1,12 @@
 """Performer: its features and sums, which do not depend on chunks, padding or the future."""
 
 import contract
+import keras
 import numpy as np
 import pytest
 from contract import assert_close, to_numpy
 
+from kexue_keras import backend
 from kexue_keras.layers import MultiHeadAttention, PerformerAttention
 from kexue_keras.layers.performer import orthogonal_features
 
@@ -147,3 +149,23 @@ def test_mixed_precision_is_near_float32():
         variable.assign(value)
     found = to_numpy(layer(x)).astype("float32")
     assert_close(found, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_batches_of_different_lengths_train_in_one_graph(causal):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, 8))
+    layer = PerformerAttention(2, num_features=8, causal=causal, seed=0, chunk=4)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile("adam", "mse", jit_compile=backend.train_with_xla())
+
+    class Growing(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            x = np.ones((2, 3 + 4 * index, 8), "float32")
+            return x, 0 * x
+
+    history = model.fit(Growing(), epochs=3, shuffle=False, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
