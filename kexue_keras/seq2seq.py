@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import keras
+from tqdm import tqdm
 
 from kexue_keras import backend, datasets
 from kexue_keras.losses import SequenceCrossentropy
@@ -128,6 +129,11 @@ def arrays(source, target):
     """
     positions = list(range(len(source) - 1, len(source) + len(target) - 1))
     return (source + target, [0] * len(source) + [1] * len(target), positions), target
+
+
+def progress_bar(steps, show=True):
+    """The steps, with a progress bar on a terminal."""
+    return tqdm(steps, leave=False, disable=None if show else True)
 
 
 def build_model(options, tokenizer, keep_tokens=None):

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from tqdm import tqdm
 
 from kexue_keras import datasets, equations, seq2seq
 from kexue_keras.decoding import Generator
@@ -147,7 +146,7 @@ class Solver:
         """The equations of the questions, as strings."""
         order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
         solved = [""] * len(questions)
-        for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
+        for start in seq2seq.progress_bar(range(0, len(order), batch_size), progress):
             chosen = order[start : start + batch_size]
             sources, numbers = zip(
                 *(self.encoder.source(questions[i]) for i in chosen), strict=True

@@ -29,7 +29,6 @@ from typing import Literal
 import keras
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from kexue_keras import backend, datasets, seq2seq
 from kexue_keras.models import build_transformer_model
@@ -240,7 +239,7 @@ def likelihood(scorer, games):
 def measure(scorer, games):
     """The figures of every ply: a list of dicts with `ply` (from 1) and those of `MEASURES`."""
     rows = []
-    for game in tqdm(games, leave=False, disable=not sys.stderr.isatty()):
+    for game in seq2seq.progress_bar(games):
         game = game[: scorer.max_plies + 1]
         board, legal = Board(), []
         for iccs in game:

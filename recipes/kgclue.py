@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from kexue_keras import datasets, seq2seq
 from kexue_keras.decoding import Generator, PrefixTree
@@ -227,7 +226,7 @@ class Reader:
         size = config.evaluate_batch_size
         order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
         found = [[] for _ in questions]
-        for start in tqdm(range(0, len(order), size), disable=not progress, leave=False):
+        for start in seq2seq.progress_bar(range(0, len(order), size), progress):
             chosen = order[start : start + size]
             sources = [self.encoder.source(questions[i]) for i in chosen]
             constraint = self.tree if config.tree else None

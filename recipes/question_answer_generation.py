@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from kexue_keras import datasets, seq2seq
 from kexue_keras.decoding import Generator
@@ -151,7 +150,7 @@ class Writer:
             prompts.append((source + ids, [0] * len(source) + [1] * len(ids)))
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i][0]))
         written = [""] * len(prompts)
-        for start in tqdm(range(0, len(order), batch_size), disable=not progress, leave=False):
+        for start in seq2seq.progress_bar(range(0, len(order), batch_size), progress):
             chosen = order[start : start + batch_size]
             token_ids, segment_ids = zip(*(prompts[i] for i in chosen), strict=True)
             found = self.questions_of.beam_search(
@@ -219,7 +218,7 @@ def evaluate(writer, valid, samples=None, show=0, progress=False):
         figures[f"{name}_perplexity"] = writer.perplexity(rows)
         different = list(dict.fromkeys(passages))
         pairs = []
-        for start in tqdm(range(0, len(different), 32), disable=not progress, leave=False):
+        for start in seq2seq.progress_bar(range(0, len(different), 32), progress):
             pairs += writer.pairs(different[start : start + 32], seed=start)
         inside = [
             answer in passage.lower()
@@ -254,7 +253,7 @@ def write_pairs(writer, path, chunk=32):
     done = len(lines) // chunk * chunk
     with open(partial, "w", encoding="utf-8") as file:
         file.write("".join(line + "\n" for line in lines[:done]))
-        for start in tqdm(range(done, len(passages), chunk)):
+        for start in seq2seq.progress_bar(range(done, len(passages), chunk)):
             part = passages[start : start + chunk]
             for passage, pairs in zip(part, writer.pairs(part, seed=start), strict=True):
                 rows = [{"answer": answer, "question": question} for answer, question in pairs]
