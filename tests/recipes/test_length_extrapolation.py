@@ -1,0 +1,188 @@
+"""The recipe length_extrapolation: rotary attention, masks, texts, the table resumed, errors."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import tyro
+from keras import ops
+from recipes.commands import interrupt_after, load, run
+
+from kexue_keras.data_files import DataError
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return load("length_extrapolation")
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("texts"), random.Random(0)
+    for name, lines in (("train", 30), ("test", 20)):
+        texts = ["天地人" * rng.randrange(6, 10) + "山水" * rng.randrange(3) for _ in range(lines)]
+        texts = [f"{i}号{text}" for i, text in enumerate(texts)]
+        (folder / f"{name}.txt").write_text("\n".join(texts), encoding="utf-8")
+    return [
+        *("--texts", folder / "train.txt", "--test-texts", folder / "test.txt"),
+        *("--train-length", 8, "--lengths", 8, 32, "--hidden-size", 32, "--epochs", 1),
+        *("--num-hidden-layers", 1, "--batch-size", 8),
+    ]
+
+
+def configure(recipe, *arguments):
+    return tyro.cli(recipe.Config, args=[*map(str, arguments)])
+
+
+def model_of(recipe, arguments, scale, weights=None):
+    config = configure(recipe, *arguments)
+    model = recipe.build_model(config, 20, scale)
+    rng = np.random.default_rng(0)
+    model.set_weights(weights or [rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    return model
+
+
+def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path):
+    wanted = [*arguments, "--output", tmp_path]
+    output = interrupt_after("sqrt_dim, length 32, seed 0", "length_extrapolation", *wanted)
+    assert "goes on with the next cell" in output
+    before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
+    output = run("length_extrapolation", *wanted)
+    cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
+    assert cells[: len(before)] == before and len(cells) == 3 * 2
+    assert "sqrt_dim, length 8, seed 0" not in output
+    by_name = {tuple(cell["options"].values()): cell["figures"]["accuracy"] for cell in cells}
+    assert all(0 <= share <= 1 for share in by_name.values())
+    same = by_name["sqrt_dim", 8, 0], by_name["entropy_invariant", 8, 0]
+    assert same[0] == pytest.approx(same[1], abs=0.02)
+    for scale in recipe.SCALES:
+        assert f"\n| {scale} | " in output
+    assert (tmp_path / "table.png").stat().st_size > 1000
+    assert not list(tmp_path.glob("temporary-*"))
+    with pytest.raises(ValueError, match="holds results with `epochs` = 1"):
+        recipe.main(configure(recipe, *wanted, "--epochs", 2))
+
+
+def test_rotary_positions_are_those_of_complex_numbers(recipe):
+    x = np.random.default_rng(0).normal(size=(2, 7, 3, 8)).astype("float32")
+    pairs = x[..., ::2] + 1j * x[..., 1::2]
+    angles = np.arange(7)[:, None, None] * 10000 ** (-np.arange(4) / 4)
+    turned = pairs * np.exp(1j * angles)
+    expected = np.stack([turned.real, turned.imag], -1).reshape(x.shape)
+    np.testing.assert_allclose(ops.convert_to_numpy(recipe.rotate(x)), expected, atol=1e-5)
+
+
+def test_rotary_scores_depend_on_the_distance_only(recipe):
+    attention = recipe.RotaryAttention(2)
+    attention.build((None, None, 16))
+    rng = np.random.default_rng(0)
+    attention.query_dense.kernel.assign(rng.normal(size=(16, 16)))
+    token, other = rng.normal(size=(2, 16)).astype("float32")
+    query = ops.convert_to_numpy(attention.project_query(np.tile(token, (1, 40, 1))))
+    key = ops.convert_to_numpy(attention.project_key(np.tile(other, (1, 40, 1))))
+    scores = np.einsum("bqhd,bkhd->bhqk", query, key)[0]
+    for head in scores:
+        for distance in range(-39, 40):
+            diagonal = np.diagonal(head, distance)
+            np.testing.assert_allclose(diagonal, diagonal[0], atol=1e-4)
+    assert np.ptp(scores[0, 0]) > 0.1
+
+
+def test_the_order_of_the_tokens_matters(recipe, arguments):
+    model = model_of(recipe, arguments, "sqrt_dim")
+    ids, positions = np.array([[5, 6, 7, 8, 3, 9]]), np.array([[4]])
+    swapped = np.array([[6, 5, 7, 8, 3, 9]])
+    a, b = (ops.convert_to_numpy(model([x, positions])) for x in (ids, swapped))
+    assert np.abs(a - b).max() > 1e-3
+
+
+@pytest.mark.parametrize("scale", ["sqrt_dim", "entropy_invariant", "log_512"])
+def test_padding_does_not_matter(recipe, arguments, scale):
+    model = model_of(recipe, arguments, scale)
+    ids = np.random.default_rng(1).integers(4, 20, (3, 11))
+    positions = np.array([[1, 5, 10]] * 3)
+    plain = model([ids, positions])
+    padded = model([np.pad(ids, ((0, 0), (0, 9))), np.pad(positions, ((0, 0), (0, 2)))])
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(padded)[:, :3], ops.convert_to_numpy(plain), atol=1e-4
+    )
+
+
+def test_the_scales_are_the_same_at_their_length_only(recipe, arguments):
+    plain = model_of(recipe, arguments, "sqrt_dim")
+    scaled = model_of(recipe, arguments, "entropy_invariant", plain.get_weights())
+    for length in (8, 30):
+        ids = np.random.default_rng(1).integers(4, 20, (2, length))
+        inputs = [ids, np.array([[1, 2], [3, 4]])]
+        a, b = (ops.convert_to_numpy(model(inputs)) for model in (plain, scaled))
+        assert np.allclose(a, b, atol=1e-4) == (length == 8)
+
+
+def test_every_masked_token_is_asked_for_once_at_every_length(recipe):
+    masked = np.random.default_rng(0).integers(4, 9, 48)
+    positions = [0, 3, 15, 16, 17, 40]
+    originals = [4, 5, 6, 7, 4, 5]
+    test, asked = recipe.Test(masked.tolist(), positions, originals), []
+
+    class Model:
+        def predict_on_batch(self, inputs):
+            rows, places = inputs
+            asked.append((rows, places))
+            return np.eye(9)[np.full(places.shape, 4)]
+
+    for length, tokens in ((4, 8), (16, 16), (48, 1)):
+        assert recipe.accuracy(Model(), test, length, tokens) == pytest.approx(2 / 6)
+        rows = np.concatenate([rows for rows, _ in asked])
+        assert rows.shape == (48 // length, length) and rows.ravel().tolist() == masked.tolist()
+        asked.clear()
+
+
+def test_the_masks_are_the_same_for_all_scales_and_seeds(recipe, arguments):
+    first = recipe.Data(configure(recipe, *arguments))
+    again = recipe.Data(configure(recipe, *arguments, "--scales", "log_512", "--seeds", 7))
+    assert first.test == again.test and first.train == again.train
+    share = len(first.test.positions) / len(first.test.masked)
+    assert 0.1 < share < 0.2 and len(first.test.masked) % 32 == 0
+    assert all(original >= 4 for original in first.test.originals)
+
+
+def test_files_of_texts(recipe, tmp_path):
+    def texts(name, content):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        return recipe.load_texts(tmp_path / name, 3)
+
+    document = {"a": ["一二三", {"b": "四五六七", "c": 1}], "d": "短", "e": "一二三"}
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    assert texts("x.json", text) == ["一二三", "四五六七"]
+    assert texts("x.jsonl", '{"s": "一二三"}\n\n{"s": "四五六", "n": null}\n') == [
+        "一二三",
+        "四五六",
+    ]
+    assert texts("x.tsv", "一二三\t1\n四五六\t0\n") == ["一二三", "四五六"]
+    assert texts("x.txt", "一二\t三\n\n四五六\n") == ["一二\t三", "四五六"]
+    with pytest.raises(DataError, match=r"bad\.jsonl:2: must be JSON"):
+        texts("bad.jsonl", '{"s": "一二三"}\n{"s": \n')
+    with pytest.raises(DataError, match=r"bad\.json:2: must be JSON"):
+        texts("bad.json", '{\n"s": ]\n')
+    with pytest.raises(DataError, match=r"bad\.txt:1: must have a text of 3 characters"):
+        texts("bad.txt", "一\n二\n")
+
+
+def test_without_test_texts_some_are_held_out(recipe, arguments):
+    data = recipe.Data(configure(recipe, *arguments, "--test-texts", "--lengths", 8))
+    assert len(data.test.masked) >= 3 * 16 and data.train
+    assert (
+        data.test == recipe.Data(configure(recipe, *arguments, "--test-texts", "--lengths", 8)).test
+    )
+
+
+def test_errors(recipe, arguments):
+    with pytest.raises(ValueError, match="`scales` must be among.*'magic'"):
+        recipe.main(recipe.Config(scales=("magic",)))
+    with pytest.raises(ValueError, match=r"`lengths` must divide the last.*\(48, 64\)"):
+        recipe.main(recipe.Config(lengths=(48, 64)))
+    with pytest.raises(ValueError, match="`texts` must have 16 characters, `test_texts` 4096"):
+        recipe.Data(configure(recipe, *arguments, "--lengths", 8, 4096))
