@@ -1,5 +1,6 @@
 """Measures of predictions."""
 
+from kexue_keras.metrics.correlation import spearman
 from kexue_keras.metrics.entities import EntityScores, entities, entity_f1
 from kexue_keras.metrics.generation import bleu, rouge_l
 from kexue_keras.metrics.matching import exact_match, f1
@@ -15,4 +16,5 @@ __all__ = [
     "optimal_threshold",
     "optimal_thresholds",
     "rouge_l",
+    "spearman",
 ]
