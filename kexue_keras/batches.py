@@ -337,7 +337,7 @@ def stack(rows: Sequence[np.ndarray], size: int, length: int | None) -> np.ndarr
     [[1, 2], [3, 0], [0, 0]]
     """
     shape = rows[0].shape if length is None else (length, *rows[0].shape[1:])
-    whole = all(row.dtype == np.int32 for row in rows)
+    whole = all(row.dtype.kind in "biu" for row in rows)
     batch = np.zeros((size, *shape), np.int32 if whole else np.float32)
     for i, row in enumerate(rows):
         if length is None:

@@ -50,7 +50,7 @@ def wasserstein_distance(p, q, cost) -> float:
     if not np.isclose(p.sum(), q.sum(), rtol=1e-6):
         raise ValueError(f"`p` and `q` must have equal sums. Received: {p.sum()} and {q.sum()}")
     total = p.sum()
-    return total * _solve(p / total, q / q.sum(), cost)
+    return float(total * _solve(p / total, q / q.sum(), cost))
 
 
 def _solve(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
