@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tyro
 from keras import ops
-from recipes.commands import interrupt_after, load, run
+from recipes.commands import interrupt_after, load
 
 from kexue_keras.data_files import DataError
 
@@ -45,12 +45,13 @@ def model_of(recipe, arguments, scale, weights=None):
     return model
 
 
-def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path):
+def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     wanted = [*arguments, "--output", tmp_path]
     output = interrupt_after("sqrt_dim, length 32, seed 0", "length_extrapolation", *wanted)
     assert "goes on with the next cell" in output
     before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    output = run("length_extrapolation", *wanted)
+    recipe.main(configure(recipe, *wanted))
+    output = capsys.readouterr().out
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     assert cells[: len(before)] == before and len(cells) == 3 * 2
     assert "sqrt_dim, length 8, seed 0" not in output

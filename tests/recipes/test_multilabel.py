@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, load, run
+from recipes.commands import ROOT, head, interrupt_after, load
 from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras.data_files import DataError
@@ -46,7 +46,8 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
     output = interrupt_after("softmax, seed 0:", "multilabel", *command)
     assert "goes on with the next cell" in output
     before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    output = run("multilabel", *command)
+    main(recipe, *command)
+    output = capsys.readouterr().out
     assert output.count("/step") == 2 and "bce_tuned, seed 0: micro F1" in output
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     assert cells[:1] == before

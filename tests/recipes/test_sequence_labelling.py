@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, interrupt_after, load, run
+from recipes.commands import ROOT, interrupt_after, load
 from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
@@ -57,7 +57,8 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
     output = interrupt_after("crf, 1 layers, seed 0", "sequence_labelling", *wanted)
     assert "goes on with the next cell" in output
     before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    output = run("sequence_labelling", *wanted)
+    recipe.main(configure(recipe, *wanted))
+    output = capsys.readouterr().out
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     assert cells[: len(before)] == before and len(cells) == 2 * 2
     assert "softmax, 1 layers, seed" not in output

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, load, run
+from recipes.commands import ROOT, head, interrupt_after, load
 from scipy.stats import rankdata
 from tiny_checkpoint import make_tiny_checkpoint
 
@@ -48,7 +48,8 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
     output = interrupt_after("interact, seed 4:", "text_matching", *command)
     assert "goes on with the next cell" in output
     before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    output = run("text_matching", *command)
+    main(recipe, *command)
+    output = capsys.readouterr().out
     assert output.count("/step") == 1 and "interact_cosent, seed 4: Spearman" in output
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     assert cells[: len(before)] == before and (len(before), len(cells)) == (1, 2)
