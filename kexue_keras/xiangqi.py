@@ -6,8 +6,8 @@ right, ranks 0 to 9 from red's side. Red is the upper-case side of a FEN and mov
 Example:
 
 >>> board = Board()
->>> len(board.legal_moves()), board.to_chinese("h2e2")
-(44, '炮二平五')
+>>> board.squares[:4], len(board.legal_moves()), board.to_chinese("h2e2")
+(('R', 'N', 'B', 'A'), 44, '炮二平五')
 >>> board.push("h2e2")
 >>> board.turn, board.from_chinese("馬8進7")
 ('black', 'h9g7')
@@ -185,13 +185,7 @@ class Board:
 
     @property
     def squares(self) -> tuple[str, ...]:
-        """The 90 squares, file + 9 * rank: letters of a FEN, `.` if empty.
-
-        Example:
-
-        >>> "".join(Board().squares[:9])
-        'RNBAKABNR'
-        """
+        """The 90 squares, file + 9 * rank: letters of a FEN, `.` if empty."""
         return tuple(self._squares)
 
     @property
