@@ -5,10 +5,11 @@ No deep-learning framework is imported.
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from kexue_keras.data_files import replacing
 
 Figures = dict[str, float]
 _PLAIN = str | int | float | bool | None
@@ -113,11 +114,8 @@ def write_text(path: str | Path, text: str) -> None:
         path: the file; its directory is made.
         text: what it is to hold, in UTF-8.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"temporary-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def save_weights(path: str | Path, model, about: Mapping) -> None:
@@ -129,11 +127,8 @@ def save_weights(path: str | Path, model, about: Mapping) -> None:
         model: anything with a method `save_weights`.
         about: dict of JSON types.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"temporary-{path.name}")
-    model.save_weights(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        model.save_weights(temporary)
     text = json.dumps(about, ensure_ascii=False, indent=1)
     write_text(about_path(path), text + "\n")
 
@@ -148,6 +143,26 @@ def about_path(path: str | Path) -> Path:
     """
     path = Path(path)
     return path.with_name(path.name.removesuffix(".weights.h5") + ".json")
+
+
+def trained(directory: str | Path, names: Sequence[str]) -> dict[str, tuple[Path, dict]]:
+    """Those of the names that `save_weights` wrote into a directory, as `<name>.weights.h5`.
+
+    Returns:
+        Name to the path of the weights and to what is said about them.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    paths = {name: Path(directory) / f"{name}.weights.h5" for name in names}
+    found = {
+        name: (path, json.loads(about_path(path).read_text(encoding="utf-8")))
+        for name, path in paths.items()
+        if about_path(path).exists()
+    }
+    if not found:
+        raise FileNotFoundError(f"`output` {directory} has no trained weights; train first")
+    return found
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 100.0, digits: int = 2) -> str:
@@ -232,8 +247,6 @@ def draw_table(
     """
     from matplotlib.figure import Figure
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(3 + 1.5 * len(columns), 4), layout="constrained")
     axes = figure.subplots()
     for i, (name, cells) in enumerate(rows.items()):
@@ -244,6 +257,5 @@ def draw_table(
         axes.errorbar(x, y, spread, marker="o", linestyle="none", label=name)
     axes.set(xticks=range(len(columns)), xticklabels=columns, ylabel=label)
     axes.legend(fontsize="small")
-    temporary = path.with_name(f"temporary-{path.name}")
-    figure.savefig(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)

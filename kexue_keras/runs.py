@@ -3,10 +3,11 @@
 import csv
 import json
 import math
-import os
 from pathlib import Path
 
 import keras
+
+from kexue_keras.data_files import replacing
 
 
 class Run(keras.callbacks.Callback):
@@ -132,14 +133,12 @@ class Run(keras.callbacks.Callback):
             variable.assign(value)
 
     def _save_weights(self, path):
-        temporary = path.with_name(f"temporary-{path.name}")
-        self.model.save_weights(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            self.model.save_weights(temporary)
 
     def _write(self, name, text):
-        temporary = self.directory / f"temporary-{name}"
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, self.directory / name)
+        with replacing(self.directory / name) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
 
     def _check_config(self):
         path = self.directory / "config.json"
@@ -186,9 +185,8 @@ class Run(keras.callbacks.Callback):
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             axes.plot(epochs, [row.get(name, float("nan")) for row in self.history], marker=".")
             axes.set(title=name, xlabel="epoch")
-        temporary = self.directory / "temporary-curves.png"
-        figure.savefig(temporary)
-        os.replace(temporary, self.directory / "curves.png")
+        with replacing(self.directory / "curves.png") as temporary:
+            figure.savefig(temporary)
 
 
 def _random_state(model):

@@ -7,7 +7,6 @@ the model computes its output only there.
 
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ import keras
 from tqdm import tqdm
 
 from kexue_keras import backend, datasets
+from kexue_keras.data_files import replacing
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.models import build_transformer_model
 from kexue_keras.runs import Run
@@ -104,10 +104,8 @@ def load_tokenizer(options, texts=()):
         characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
         continuations = ["##" + c for c in characters if c.isalnum() and not is_ideograph(c)]
         tokens = SPECIAL_TOKENS + characters + continuations
-        options.output.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("\n".join(tokens) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     return Tokenizer(load_vocab(path)), None
 
 

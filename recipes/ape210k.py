@@ -17,7 +17,6 @@ Article: https://kexue.fm/archives/7809; data: https://arxiv.org/abs/2009.11506
 import dataclasses
 import json
 import math
-import os
 import re
 import sys
 from fractions import Fraction
@@ -27,6 +26,7 @@ from typing import Literal
 import tyro
 
 from kexue_keras import datasets, equations, seq2seq
+from kexue_keras.data_files import replacing
 from kexue_keras.decoding import Generator
 from kexue_keras.masked_numbers import MARKS, mask_numbers, unmask_numbers
 from kexue_keras.seq2seq import Options
@@ -213,9 +213,8 @@ def predict(solver, path, topk):
                 f"{path}:{number}: no JSON with original_text: {error!r}"
             ) from error
     target = path.with_suffix(".predictions.jsonl")
-    temporary = target.with_suffix(".tmp")
     found = solver.equations(questions, topk, progress=True)
-    with open(temporary, "w", encoding="utf-8") as file:
+    with replacing(target) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for question, equation in zip(questions, found, strict=True):
             try:
                 answer = answer_text(question, equation)
@@ -223,7 +222,6 @@ def predict(solver, path, topk):
                 answer = None
             row = {"original_text": question, "equation": equation, "ans": answer}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(temporary, target)
     print(f"{len(questions)} equations in {target}")
 
 

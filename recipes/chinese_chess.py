@@ -20,7 +20,6 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy as np
 import tyro
 
 from kexue_keras import backend, datasets, seq2seq
+from kexue_keras.data_files import replacing
 from kexue_keras.models import build_transformer_model
 from kexue_keras.move_scorer import SYMBOLS, MoveScorer, encode_moves
 from kexue_keras.runs import Run
@@ -265,7 +265,6 @@ def write_measures(rows, directory):
     """Writes the means by ply to `plies.csv` and draws them, in `plies.png`."""
     from matplotlib.figure import Figure
 
-    directory.mkdir(parents=True, exist_ok=True)
     by_ply = {}
     for row in rows:
         by_ply.setdefault(row["ply"], []).append(row)
@@ -274,12 +273,11 @@ def write_measures(rows, directory):
         | {name: round(np.mean([row[name] for row in of_ply]).item(), 4) for name in MEASURES}
         for ply, of_ply in sorted(by_ply.items())
     ]
-    temporary = directory / "temporary-plies.csv"
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, table[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-    os.replace(temporary, directory / "plies.csv")
+    with replacing(directory / "plies.csv") as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, table[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     shares, bits = figure.subplots(1, 2)
     plies = [row["ply"] for row in table]
@@ -289,9 +287,8 @@ def write_measures(rows, directory):
     shares.set(xlabel="ply", ylabel="% of games", ylim=(0, 102))
     shares.legend(fontsize="small")
     bits.set(xlabel="ply", ylabel="bits per ply", ylim=(0, None))
-    temporary = directory / "temporary-plies.png"
-    figure.savefig(temporary)
-    os.replace(temporary, directory / "plies.png")
+    with replacing(directory / "plies.png") as temporary:
+        figure.savefig(temporary)
 
 
 def report(config, scorer, games):

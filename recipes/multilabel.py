@@ -30,7 +30,7 @@ import tyro
 
 from kexue_keras import backend, datasets, layers, models, tokenizers
 from kexue_keras.data_files import DataError, field, read_objects
-from kexue_keras.experiments import Experiment, about_path, save_weights, summarize
+from kexue_keras.experiments import Experiment, save_weights, summarize, trained
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -316,16 +316,11 @@ def weights_path(config, method):
 
 def tag_text(config):
     """Prints the tags of one text, by all methods that have weights."""
-    paths = {method: weights_path(config, method) for method in config.methods}
-    found = [method for method, path in paths.items() if about_path(path).exists()]
-    if not found:
-        raise FileNotFoundError(f"`output` {config.output} has no trained weights; train first")
-    for method in found:
-        about = json.loads(about_path(paths[method]).read_text(encoding="utf-8"))
+    for method, (path, about) in trained(config.output, config.methods).items():
         kept = {name: about["config"][name] for name in ("config_path", "dict_path", "maxlen")}
         old = dataclasses.replace(config, **kept, checkpoint_path=None)
         tagger = Tagger(old, about["tags"], about["seed"])
-        tagger.scorer.load_weights(paths[method])
+        tagger.scorer.load_weights(path)
         (scores,) = tagger.scores([config.tag])
         order = [i for i in np.argsort(-scores) if scores[i] > about["threshold"]]
         print(f"{method}: " + " ".join(f"{about['tags'][i]} ({scores[i]:.2f})" for i in order))

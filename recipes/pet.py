@@ -19,7 +19,6 @@ Article: https://kexue.fm/archives/7764; paper: https://arxiv.org/abs/2001.07676
 
 import dataclasses
 import json
-import os
 import random
 import sys
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 import tyro
 
 from kexue_keras import datasets
+from kexue_keras.data_files import replacing
 from kexue_keras.few_shot import FewShot, Options
 from kexue_keras.patterns import Pattern
 
@@ -258,11 +258,9 @@ class Experiment:
         right = int((scores.argmax(1) == self.truth).sum())
         self.results.setdefault(regime, {}).setdefault(name, {})[str(seed)] = right
         print(f"{regime}, {name}, seed {seed}: {right} of {len(self.truth)}", flush=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
         rows = {"config": self._config(), "right": self.results}
-        temporary.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def _config(self):
         """What the cells depend on."""
@@ -337,9 +335,8 @@ def draw(table, names, path):
     labels = [f"P{j + 1}" for j in range(len(names))]
     axes.set(xticks=range(len(names)), xticklabels=labels, ylabel="accuracy, %")
     axes.legend(fontsize="small")
-    temporary = path.with_name(f"temporary-{path.name}")
-    figure.savefig(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
 
 
 # ---- main

@@ -22,7 +22,6 @@ https://kexue.fm/archives/7196
 
 import dataclasses
 import json
-import os
 import statistics
 import sys
 import time
@@ -34,6 +33,7 @@ import tyro
 from keras import ops
 
 from kexue_keras import backend, datasets, experiments, layers, models, tokenizers
+from kexue_keras.data_files import replacing
 from kexue_keras.layers.label_paths import LabelPathLayer
 from kexue_keras.metrics import entities, entity_f1
 
@@ -274,11 +274,8 @@ def measure(config, data, experiment, labeller, seed, **cell):
         print("  right" if gold == some else "  wrong", marked(characters, some), flush=True)
     best = experiment.best("f1", **cell)
     if best is None or scores.f1 > best:
-        path = weights_path(config, **cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"temporary-{path.name}")
-        labeller.model.save_weights(temporary)
-        os.replace(temporary, path)
+        with replacing(weights_path(config, **cell)) as temporary:
+            labeller.model.save_weights(temporary)
     return {**scores._asdict(), "seconds": seconds}
 
 

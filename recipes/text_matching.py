@@ -31,7 +31,7 @@ import numpy as np
 import tyro
 
 from kexue_keras import backend, datasets, layers, models, tokenizers
-from kexue_keras.experiments import Experiment, about_path, save_weights, summarize
+from kexue_keras.experiments import Experiment, save_weights, summarize, trained
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman
 
@@ -283,16 +283,11 @@ def weights_path(config, method):
 
 def compare(config):
     """Prints the scores of one pair, by all methods that have weights."""
-    paths = {method: weights_path(config, method) for method in config.methods}
-    found = [method for method, path in paths.items() if about_path(path).exists()]
-    if not found:
-        raise FileNotFoundError(f"`output` {config.output} has no trained weights; train first")
-    for method in found:
-        about = json.loads(about_path(paths[method]).read_text(encoding="utf-8"))
+    for method, (path, about) in trained(config.output, config.methods).items():
         kept = {name: about["config"][name] for name in ("config_path", "dict_path", "maxlen")}
         old = dataclasses.replace(config, **kept, checkpoint_path=None)
         matcher = Matcher(old, method, about["labels"], about["seed"])
-        matcher.scorer.load_weights(paths[method])
+        matcher.scorer.load_weights(path)
         score = matcher.scores([config.compare])[0]
         line = f"{method}: {score:.4f}"
         if about["threshold"] is not None:

@@ -10,6 +10,7 @@ from kexue_keras.data_files import (
     read_columns,
     read_lines,
     read_objects,
+    replacing,
 )
 
 pytestmark = pytest.mark.once
@@ -51,3 +52,15 @@ def test_json_errors_count_lines(path):
         parse_json('{"a":\n\n]', path, 10)
     with pytest.raises(DataError, match="deep nesting"):
         parse_json("[" * 100_000, path, 1)
+
+
+def test_a_file_is_replaced_when_all_went_well_only(tmp_path):
+    path = tmp_path / "folder" / "notes.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("first", encoding="utf-8")
+        assert not path.exists() and temporary.suffix == ".txt"
+    with pytest.raises(KeyError, match="in between"):
+        with replacing(path) as temporary:
+            temporary.write_text("second", encoding="utf-8")
+            raise KeyError("in between")
+    assert path.read_text(encoding="utf-8") == "first"

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from kexue_keras import experiments
+from kexue_keras import data_files, experiments
 from kexue_keras.experiments import Experiment, draw_table, markdown_table, mean_and_spread
 
 pytestmark = pytest.mark.once
@@ -55,7 +55,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(experiments.os, "replace", full)
+    monkeypatch.setattr(data_files.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         experiment.keep({"score": 2}, seed=1)
     assert path.read_bytes() == before and experiment.get(seed=1) is None
