@@ -34,7 +34,7 @@ from keras import ops
 
 from kexue_keras import backend, datasets, experiments, layers, models, tokenizers
 from kexue_keras.data_files import replacing
-from kexue_keras.layers.label_paths import LabelPathLayer
+from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -145,9 +145,7 @@ class IndependentLabels(LabelPathLayer):
         self._factors = []
 
     def _negative_log_likelihood(self, labels, logits, mask):
-        visible = ops.sum(labels, axis=-1)
-        costs = ops.logsumexp(logits, axis=-1) * visible - ops.sum(logits * labels, axis=-1)
-        return ops.sum(costs, axis=1)
+        return stepwise_crossentropy(labels, logits)
 
     def _most_probable(self, logits, mask):
         return ops.where(mask, ops.cast(ops.argmax(logits, axis=-1), "int32"), 0)

@@ -96,6 +96,13 @@ def path_score(logits, mask, transitions, labels):
     return at_labels + ops.sum(pairs * visible[:, 1:], axis=1)
 
 
+def stepwise_crossentropy(labels, logits):
+    """Summed cross-entropies of all steps, `(batch,)`; labels one-hot, all 0 where masked."""
+    visible = ops.sum(labels, axis=-1)
+    costs = ops.logsumexp(logits, axis=-1) * visible - ops.sum(logits * labels, axis=-1)
+    return ops.sum(costs, axis=1)
+
+
 def _time_first(x):
     """`(batch, length, ...)` without its first position -> `(length - 1, batch, ...)`."""
     return ops.swapaxes(x[:, 1:], 0, 1)

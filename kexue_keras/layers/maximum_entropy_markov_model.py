@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kexue_keras.layers.label_paths import LabelPathLayer, best_path
+from kexue_keras.layers.label_paths import LabelPathLayer, best_path, stepwise_crossentropy
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -128,10 +128,7 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
             history = ops.matmul(history, ops.transpose(right))
         nothing = ops.zeros_like(logits[:, :1])
         parts = [nothing, history] if after.start else [history, nothing]
-        logits = logits + ops.concatenate(parts, axis=1)
-        visible = ops.sum(labels, axis=-1)
-        costs = ops.logsumexp(logits, axis=-1) * visible - ops.sum(logits * labels, axis=-1)
-        return ops.sum(costs, axis=1)
+        return stepwise_crossentropy(labels, logits + ops.concatenate(parts, axis=1))
 
     def get_config(self):
         return {
