@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kexue_keras.decoding.prefix_tree_builder import BLOCK, SEPARATOR, build_arrays
+from kexue_keras.decoding.prefix_tree_builder import build_arrays
 from kexue_keras.decoding.prefix_tree_file import read_arrays, write_arrays
+from kexue_keras.decoding.prefix_tree_payloads import Payloads
 
 
 class PrefixTree:
@@ -124,6 +125,7 @@ class PrefixTree:
         self._branch_start = memoryview(arrays["branch_start"])
         self._branch_rank = memoryview(arrays["branch_rank"])
         self._final_bits = memoryview(arrays["final_bits"])
+        self._payloads = Payloads(arrays["payload_start"], arrays["payload_bytes"])
 
     @property
     def num_edges(self) -> int:
@@ -217,16 +219,7 @@ class PrefixTree:
 
     def payloads(self, sequence: Sequence[int]) -> tuple[str, ...]:
         """The strings of a key in the order given; KeyError if `sequence` is no key."""
-        return self._payload_at(self.rank(sequence))
-
-    def _payload_at(self, rank: int) -> tuple[str, ...]:
-        local, blocks = self._arrays["payload_local"], self._arrays["payload_block"]
-        if not len(blocks):
-            return ()
-        start = int(blocks[rank // BLOCK]) + int(local[rank])
-        stop = int(blocks[(rank + 1) // BLOCK]) + int(local[rank + 1])
-        content = self._arrays["payload_bytes"][start:stop].tobytes()
-        return tuple(item.decode() for item in content.split(SEPARATOR)[:-1])
+        return self._payloads[self.rank(sequence)]
 
     def keys(self, prefix: Sequence[int] = ()) -> Iterator[tuple[int, ...]]:
         """All keys that begin with `prefix`, sorted.
@@ -261,7 +254,7 @@ class PrefixTree:
     def items(self) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
         """Pairs `(key, payloads)`, sorted by key."""
         for rank, key in enumerate(self.keys()):
-            yield key, self._payload_at(rank)
+            yield key, self._payloads[rank]
 
     def children(self, state: int) -> tuple[np.ndarray, np.ndarray]:
         """Sorted tokens (int32) and target states (int32) of one state."""

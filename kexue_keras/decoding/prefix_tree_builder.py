@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kexue_keras.decoding.prefix_tree_automaton import Growing, Minimiser, Register
+from kexue_keras.decoding.prefix_tree_automaton import Minimiser, Register
+from kexue_keras.decoding.prefix_tree_payloads import (
+    PayloadWriter,
+    encode_payload,
+    merge_payloads,
+)
 
-BLOCK = 32
-SEPARATOR = b"\xff"
 _LIMIT = 0xFFFF
 _BATCH = 1 << 13
 _BYTES_PER_KEY = 700
@@ -79,22 +82,6 @@ class _SpooledRun:
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
     return np.append(0, np.cumsum(lengths, dtype=np.int64))
-
-
-def _encode_payload(payload) -> bytes:
-    if payload is None:
-        return b""
-    if isinstance(payload, str):
-        return payload.encode() + SEPARATOR
-    items = dict.fromkeys(payload)
-    if not all(isinstance(item, str) for item in items):
-        raise TypeError(f"A payload must be a string, strings or None. Received: {payload!r}")
-    return b"".join(item.encode() + SEPARATOR for item in items)
-
-
-def _merge_payloads(encoded: list[bytes]) -> bytes:
-    items = dict.fromkeys(chain.from_iterable(text.split(SEPARATOR)[:-1] for text in encoded))
-    return b"".join(item + SEPARATOR for item in items)
 
 
 def _pairs(stream: Iterable, payloads: Iterable | None) -> Iterator[tuple]:
@@ -168,7 +155,7 @@ def _read_runs(pairs: Iterator, folder: Path, memory: int, bar: tqdm) -> list[_R
             keep(batches, texts)
             batches, texts, width = [], [], int(lengths.max())
         batches.append((flat, lengths))
-        texts += [_encode_payload(payload) for _, payload in chunk]
+        texts += [encode_payload(payload) for _, payload in chunk]
         bar.update(len(chunk))
     if batches:
         keep(batches, texts)
@@ -207,14 +194,14 @@ def _partitions(runs: list[_Run | _SpooledRun], memory: int) -> Iterator[list[_R
             yield parts
 
 
-def _merge(parts: list[_Run]) -> tuple[np.ndarray, np.ndarray, list[bytes] | None]:
+def _merge(parts: list[_Run]) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
     """Distinct sorted keys of a partition (rows, lengths), with the payloads of each."""
     lengths = np.concatenate([np.diff(part.token_start) for part in parts])
     rows, order = _sort(np.concatenate([part.tokens for part in parts]), lengths)
     lengths = lengths[order]
     first = np.ones(len(rows), bool)
     first[1:] = (lengths[1:] != lengths[:-1]) | (rows[1:] != rows[:-1]).any(1)
-    texts = None
+    texts = [b""] * int(first.sum())
     if any(len(part.payloads) for part in parts):
         encoded = []
         for part in parts:
@@ -226,24 +213,8 @@ def _merge(parts: list[_Run]) -> tuple[np.ndarray, np.ndarray, list[bytes] | Non
         texts = [encoded[head] for head in heads.tolist()]
         for group in np.flatnonzero(sizes > 1).tolist():
             head = heads[group]
-            texts[group] = _merge_payloads(encoded[head : head + sizes[group]])
+            texts[group] = merge_payloads(encoded[head : head + sizes[group]])
     return rows[first], lengths[first], texts
-
-
-def _payload_arrays(lengths: np.ndarray, content: np.ndarray) -> dict[str, np.ndarray]:
-    """Byte offset of every key's payload: a base per block of keys and a small local offset."""
-    if not len(content):
-        empty = np.zeros(0, np.uint16)
-        return {"payload_block": empty, "payload_local": empty, "payload_bytes": content}
-    offsets = _starts(lengths)
-    blocks = offsets[::BLOCK].copy()
-    offsets -= np.repeat(blocks, BLOCK)[: len(offsets)]
-    kind = "<u2" if offsets.max() <= _LIMIT else "<u4" if offsets.max() < 1 << 32 else "<u8"
-    return {
-        "payload_block": blocks.astype("<u8"),
-        "payload_local": offsets.astype(kind),
-        "payload_bytes": content,
-    }
 
 
 def build_arrays(
@@ -275,7 +246,6 @@ def build_arrays(
         runs = _read_runs(iter(_pairs(stream, payloads)), folder, memory, bar)
     register = Register()
     minimiser = Minimiser(register)
-    sizes = Growing("u4")
     content = folder / "payloads"
     rows_read = sum(map(len, runs))
     with (
@@ -284,19 +254,17 @@ def build_arrays(
             total=rows_read, desc="building", unit="key", unit_scale=True, disable=not progress
         ) as bar,
     ):
+        payload_writer = PayloadWriter(file)
         for parts in _partitions(runs, memory) if runs else ():
             rows, lengths, texts = _merge(parts)
             minimiser.add(rows, lengths)
-            if texts is None:
-                sizes.extend(np.zeros(len(rows), np.uint32))
-            else:
-                sizes.extend(np.fromiter(map(len, texts), np.uint32, len(texts)))
-                file.write(b"".join(texts))
+            payload_writer.add(texts)
             bar.update(sum(map(len, parts)))
+        payload_start = payload_writer.finish()
     runs.clear()
     meta, arrays = minimiser.finish()
     if in_memory or not content.stat().st_size:
         strings = np.fromfile(content, np.uint8)
     else:
         strings = np.memmap(content, np.uint8, "r").view(np.ndarray)
-    return meta, arrays | _payload_arrays(sizes.values, strings)
+    return meta, arrays | {"payload_start": payload_start, "payload_bytes": strings}

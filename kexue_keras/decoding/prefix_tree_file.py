@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 MAGIC = b"KXPREFIX"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER_SIZE = 4096
 _ALIGNMENT = 64
 _COPY_BYTES = 1 << 24

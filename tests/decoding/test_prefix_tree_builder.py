@@ -20,9 +20,9 @@ def test_memory_changes_nothing_but_the_state_numbers(memory, tmp_path):
     meta, arrays = build_arrays(random_stream(500), None, tmp_path, True)
     small_meta, small = build_arrays(random_stream(500), None, tmp_path, True, memory)
     assert {**small_meta, "root": 0} == {**meta, "root": 0}
-    for name in ("payload_block", "payload_local", "payload_bytes", "final_bits"):
+    for name in ("payload_start", "payload_bytes", "final_bits"):
         assert len(small[name]) == len(arrays[name])
-    for name in ("payload_block", "payload_local", "payload_bytes"):
+    for name in ("payload_start", "payload_bytes"):
         assert np.array_equal(small[name], arrays[name])
 
 
@@ -36,7 +36,7 @@ def test_the_stream_is_read_once_and_lazily(tmp_path):
 
     meta, arrays = build_arrays(stream(), None, tmp_path, True, memory=10_000)
     assert taken == list(range(300)) and meta["num_keys"] == 30
-    assert len(arrays["payload_bytes"]) == len(arrays["payload_local"]) == 0
+    assert len(arrays["payload_bytes"]) == len(arrays["payload_start"]) == 0
 
 
 def test_uneven_payloads_are_refused(tmp_path):

@@ -55,7 +55,7 @@ def test_other_version_is_named(saved):
     content = bytearray(saved.read_bytes())
     content[len(MAGIC)] = 9
     saved.write_bytes(content)
-    with pytest.raises(ValueError, match="format version 1. Received: 9"):
+    with pytest.raises(ValueError, match="format version 2. Received: 9"):
         PrefixTree.load(saved)
 
 
