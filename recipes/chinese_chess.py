@@ -25,11 +25,14 @@ import time
 from pathlib import Path
 from typing import Literal
 
+# before keras: it turns on TensorFlow's faster matrix products
+from kexue_keras import backend, datasets, seq2seq
+
+# isort: split
 import keras
 import numpy as np
 import tyro
 
-from kexue_keras import backend, datasets, seq2seq
 from kexue_keras.data_files import replacing
 from kexue_keras.models import build_transformer_model
 from kexue_keras.move_scorer import SYMBOLS, MoveScorer, encode_moves
@@ -56,6 +59,9 @@ class Config:
     """Files of training games."""
     valid: tuple[Path, ...] = (DATA / "xiangqi_games_valid.tsv",)
     """Files of held-out games; training games that occur here are dropped."""
+    test: tuple[Path, ...] = ()
+    """Files of games for the figures at the end; without any, those of `valid`. Training games that
+    occur here are dropped."""
     config_path: Path | None = None
     """Configuration of a pretrained BERT, bert_config.json; a small new model without it."""
     checkpoint_path: Path | None = None
@@ -86,7 +92,7 @@ class Config:
     seed: int = 0
     """Of weights, dropout, the order of the games, and matches."""
     evaluate_games: int = 100
-    """Held-out games that are measured, after epochs and at the end; 0: all."""
+    """Games of `valid` that are measured, after epochs and at the end; 0: all."""
     matches: int = 4
     """Games against the random player and against the capture player, each."""
     max_plies: int = 200
@@ -120,14 +126,15 @@ class Config:
 
 
 def load_games(config):
-    """Moves of the training games and of the held-out ones."""
-    train, valid = (
+    """Moves of the training games, of the held-out ones, and of those for the final figures."""
+    train, valid, test = (
         [moves for path in paths for _, moves in datasets.load_xiangqi(path)]
-        for paths in (config.train, config.valid)
+        for paths in (config.train, config.valid, config.test)
     )
-    held_out = set(map(tuple, valid))
+    held_out = set(map(tuple, valid + test))
     train = [moves for moves in train if tuple(moves) not in held_out]
-    return train, valid[: config.evaluate_games or None]
+    valid = valid[: config.evaluate_games or None]
+    return train, valid, test or valid
 
 
 def encoder(limit):
@@ -369,10 +376,10 @@ def main(config):
     elif config.play:
         play(scorer, config.side)
     else:
-        games, valid = load_games(config)
+        games, valid, test = load_games(config)
         print(f"{len(games)} training games, {len(valid)} held out")
         train(config, model, games, lambda: likelihood(scorer, valid))
-        report(config, scorer, valid)
+        report(config, scorer, test)
 
 
 if __name__ == "__main__":

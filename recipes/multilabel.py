@@ -24,11 +24,14 @@ import json
 import sys
 from pathlib import Path
 
+# before keras: it turns on TensorFlow's faster matrix products
+from kexue_keras import backend, datasets, layers, models, tokenizers
+
+# isort: split
 import keras
 import numpy as np
 import tyro
 
-from kexue_keras import backend, datasets, layers, models, tokenizers
 from kexue_keras.data_files import DataError, field, read_objects
 from kexue_keras.experiments import Experiment, save_weights, summarize, trained
 from kexue_keras.losses import MultilabelCategoricalCrossentropy

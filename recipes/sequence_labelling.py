@@ -27,12 +27,15 @@ import sys
 import time
 from pathlib import Path
 
+# before keras: it turns on TensorFlow's faster matrix products
+from kexue_keras import backend, datasets, experiments, layers, models, tokenizers
+
+# isort: split
 import keras
 import numpy as np
 import tyro
 from keras import ops
 
-from kexue_keras import backend, datasets, experiments, layers, models, tokenizers
 from kexue_keras.data_files import replacing
 from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1

@@ -26,11 +26,14 @@ import json
 import sys
 from pathlib import Path
 
+# before keras: it turns on TensorFlow's faster matrix products
+from kexue_keras import backend, datasets, layers, models, tokenizers
+
+# isort: split
 import keras
 import numpy as np
 import tyro
 
-from kexue_keras import backend, datasets, layers, models, tokenizers
 from kexue_keras.experiments import Experiment, save_weights, summarize, trained
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman

@@ -122,10 +122,16 @@ def test_samples_follow_the_curriculum(recipe):
 
 
 def test_held_out_games_are_not_trained_on(recipe, tmp_path):
-    (tmp_path / "train.tsv").write_text("1-0\th2e2\n*\th2e2 h9g7\n", encoding="utf-8")
-    (tmp_path / "valid.tsv").write_text("0-1\th2e2\n", encoding="utf-8")
-    config = recipe.Config(train=(tmp_path / "train.tsv",), valid=(tmp_path / "valid.tsv",))
-    assert recipe.load_games(config) == ([["h2e2", "h9g7"]], [["h2e2"]])
+    games = {"train": "1-0\th2e2\n*\th2e2 h9g7\n*\tb2e2\n", "valid": "0-1\th2e2\n*\tc3c4\n"}
+    for name, text in {**games, "test": "1-0\tb2e2\n"}.items():
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+    paths = {name: (tmp_path / f"{name}.tsv",) for name in games}
+    config = recipe.Config(**paths, evaluate_games=1)
+    train, valid, test = recipe.load_games(config)
+    assert (train, valid, test) == ([["h2e2", "h9g7"], ["b2e2"]], [["h2e2"]], [["h2e2"]])
+    config = recipe.Config(**paths, evaluate_games=1, test=(tmp_path / "test.tsv",))
+    train, valid, test = recipe.load_games(config)
+    assert (train, valid, test) == ([["h2e2", "h9g7"]], [["h2e2"]], [["b2e2"]])
 
 
 def test_a_pretrained_bert_keeps_the_twenty_tokens(recipe, tmp_path):
