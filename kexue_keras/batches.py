@@ -239,6 +239,9 @@ class Batches(keras.utils.PyDataset):
             return self._chunks(np.arange(count))
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(count)
+        if self.drop_remainder:
+            # before sorting: else it would be the longest samples that are never seen
+            order = order[: count - count % self.batch_size]
         if self._sizes.shape[1]:
             order = order[np.argsort(self._sizes[order, 0], kind="stable")]
         batches = self._chunks(order)

@@ -83,6 +83,28 @@ class Options:
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
+def load_valid(paths, load, hold_out=0):
+    """Held-out samples by the names of their files.
+
+    Args:
+        paths: the option `valid`.
+        load: reads the samples of a path.
+        hold_out: the option of that name; without it there must be a path.
+
+    Raises:
+        ValueError: nothing is held out, or two files have one name.
+    """
+    if not paths and not hold_out:
+        raise ValueError("`valid` or `hold_out` must hold samples out. Received: neither")
+    valid = {}
+    for path in paths:
+        name = path.name.split(".")[0]
+        if name in valid:
+            raise ValueError(f"`valid` must be files of different names. Received: {name} twice")
+        valid[name] = load(path)
+    return valid
+
+
 def load_tokenizer(options, texts=()):
     """The tokenizer of a pretrained BERT, or one of the characters of `texts` for a new model.
 

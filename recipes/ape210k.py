@@ -68,7 +68,7 @@ class Config(Options):
 
 def load_problems(config):
     """Training problems, and the held-out sets by name."""
-    valid = {path.stem.split(".")[0]: datasets.load_ape210k(path) for path in config.valid}
+    valid = seq2seq.load_valid(config.valid, datasets.load_ape210k, config.hold_out)
     train = [datasets.load_ape210k(path) for path in config.train]
     if config.hold_out:
         rest = len(train[-1]) - config.hold_out

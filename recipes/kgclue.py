@@ -84,9 +84,12 @@ class Config(Options):
 
 def load_questions(config):
     """Training questions, and the held-out sets by name."""
-    load = datasets.load_kgclue
-    train = [q for path in config.train for q in load(path, config.knowledge[0])[0]]
-    valid = {path.stem.split(".")[0]: load(path, config.knowledge[0])[0] for path in config.valid}
+
+    def load(path):
+        return datasets.load_kgclue(path, config.knowledge[0])[0]
+
+    train = [q for path in config.train for q in load(path)]
+    valid = seq2seq.load_valid(config.valid, load, config.hold_out)
     if config.hold_out:
         parts = (1.0 - config.hold_out, config.hold_out)
         train, valid["held_out"] = datasets.split(train, parts, key=lambda q: q["question"])

@@ -159,6 +159,7 @@ class Experiment:
         self.path = config.output / "results.json"
         texts, labels = zip(*data.valid, strict=True)
         self.texts = texts
+        self.soft_labels = {}
         self.truth = np.array([lab.labels.index(label) for label in labels])
         self.results = self._read()
 
@@ -193,7 +194,10 @@ class Experiment:
 
     def few_shot(self, regime, seed):
         for pattern in self._missing(regime, seed):
-            self._fill(regime, seed, pattern, self._few_shot_model(pattern, seed))
+            model = self._few_shot_model(pattern, seed)
+            if "distilled" in self.config.regimes:
+                self._label(pattern, model, seed)
+            self._fill(regime, seed, pattern, model)
 
     def semi_supervised(self, regime, seed):
         for pattern in self._missing(regime, seed):
@@ -208,11 +212,11 @@ class Experiment:
         if self._done(regime, ALL_PATTERNS, seed):
             return
         labelled, texts = self._split(seed)
-        ensemble = 0.0
         for pattern in self.patterns:
-            model = self._few_shot_model(pattern, seed)
-            ensemble = ensemble + self.lab.filled_scores(model, pattern, texts)
-        soft = _softmax(ensemble / len(self.patterns) / self.config.temperature)
+            if (pattern.template, seed) not in self.soft_labels:
+                self._label(pattern, self._few_shot_model(pattern, seed), seed)
+        ensemble = np.mean([self.soft_labels.pop((p.template, seed)) for p in self.patterns], 0)
+        soft = _softmax(ensemble / self.config.temperature)
         soft = np.concatenate([self._one_hot(labelled), soft])
         classifier = self.lab.classifier(seed)
         texts = [text for text, _ in labelled] + texts
@@ -235,6 +239,11 @@ class Experiment:
         model = self.lab.language_model(seed)
         self.lab.train_to_fill(model, pattern, labelled, [], self.config.epochs, seed)
         return model
+
+    def _label(self, pattern, model, seed):
+        """Keeps the model's scores of the texts without labels, for `distilled`."""
+        scores = self.lab.filled_scores(model, pattern, self._split(seed)[1])
+        self.soft_labels[pattern.template, seed] = scores
 
     def _split(self, seed):
         labelled, texts = self.data.labelled(seed)

@@ -18,12 +18,15 @@ import dataclasses
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tyro
 
 from kexue_keras import datasets, seq2seq
+from kexue_keras.data_files import replacing
 from kexue_keras.decoding import Generator
 from kexue_keras.metrics import bleu, rouge_l
 from kexue_keras.seq2seq import Options
@@ -62,14 +65,14 @@ class Config(Options):
     learning_rate: float = 4e-4
     """Adam's; the article takes 1e-5 for a BERT base."""
     pairs: int = 5
-    """Answers sampled for every passage."""
+    """Answers sampled for every piece of a passage."""
     topp: float = 0.95
     """Nucleus of the answers."""
     beam: int = 1
     """Beam size of the questions."""
     evaluate_samples: int = 100
-    """Questions, and passages, of each held-out set that are decoded after an epoch; all are at
-    the end."""
+    """Questions, and passages, of each held-out set that are decoded after an epoch, 0: all; all
+    are at the end."""
     output: Path = Path("runs/question_answer_generation")
     """Directory of the run; the same command continues an interrupted run."""
     passage: str | None = None
@@ -85,14 +88,22 @@ class Config(Options):
 def load_questions(config):
     """Training samples, and the held-out ones by name; the parts share no passage."""
     train = [q for path in config.train for q in datasets.load_qa(path)]
-    valid = {path.stem.split(".")[0]: datasets.load_qa(path) for path in config.valid}
+    valid = seq2seq.load_valid(config.valid, datasets.load_qa, config.hold_out)
     if config.hold_out:
         parts = (1.0 - config.hold_out, config.hold_out)
         train, valid["held_out"] = datasets.split(train, parts, key=lambda q: q["passage"])
     held_out = {q["passage"] for questions in valid.values() for q in questions}
     train = [q for q in train if q["passage"] not in held_out]
-    pieces = {name: cut(questions, config) for name, questions in valid.items()}
-    return cut(train, config), pieces
+    pieces = {"train": cut(train, config)}
+    pieces |= {f"held out: {name}": cut(questions, config) for name, questions in valid.items()}
+    for name, samples in pieces.items():
+        if not samples:
+            raise ValueError(
+                f"`max_passage` {config.max_passage} leaves no piece of a passage that holds an "
+                f"answer. Received: {name}"
+            )
+    train, *held_out = pieces.values()
+    return train, dict(zip(valid, held_out, strict=True))
 
 
 def cut(questions, config):
@@ -130,6 +141,14 @@ class Encoder:
 # ---- decoding
 
 
+class Pair(NamedTuple):
+    """An answer and a question; whether the answer stands in the passage, token by token."""
+
+    answer: str
+    question: str
+    in_passage: bool
+
+
 class Writer:
     """Writes answers and questions for many passages at once."""
 
@@ -161,24 +180,35 @@ class Writer:
         return written
 
     def pairs(self, passages, seed=0):
-        """For every passage its different `(answer, question)` pairs, in the order sampled."""
+        """For every passage its different `Pair`s, in the order sampled.
+
+        `config.pairs` answers are sampled for each piece that the passage is cut into; answers and
+        questions without a character are left out.
+        """
         config, tokenizer = self.encoder.config, self.encoder.tokenizer
-        prompts = [self.encoder.passage(passage) for passage in passages]
+        pieces = [
+            (i, piece)
+            for i, passage in enumerate(passages)
+            for piece in segment(passage, config.max_passage - 2)
+        ]
+        prompts = [self.encoder.passage(piece) for _, piece in pieces]
         sampled = self.answers_of.random_sample(
             prompts, n=config.pairs, topp=config.topp, seed=seed
         )
         rows = [
-            (i, ids)
-            for i, answers in enumerate(sampled)
+            (place, ids)
+            for place, answers in enumerate(sampled)
             for ids in dict.fromkeys(map(tuple, answers))
         ]
-        questions = self.questions([passages[i] for i, _ in rows], [list(ids) for _, ids in rows])
-        pairs = [[] for _ in passages]
-        for (i, ids), question in zip(rows, questions, strict=True):
-            pair = (tokenizer.decode(list(ids)), question)
-            if pair not in pairs[i]:
-                pairs[i].append(pair)
-        return pairs
+        chosen = [pieces[place][1] for place, _ in rows]
+        questions = self.questions(chosen, [list(ids) for _, ids in rows])
+        pairs = [{} for _ in passages]
+        for (place, ids), question in zip(rows, questions, strict=True):
+            ids = [i for i in ids if i != tokenizer.end_id]
+            pair = Pair(tokenizer.decode(ids), question, contains(prompts[place][1:-1], ids))
+            if pair.answer and pair.question:
+                pairs[pieces[place][0]].setdefault(pair[:2], pair)
+        return [list(found.values()) for found in pairs]
 
     def perplexity(self, samples, batch_size=32):
         """Of the gold questions, given passage and gold answer, per token."""
@@ -191,7 +221,9 @@ class Writer:
                 skip = len(self.encoder.target(sample[1], config.max_answer))
                 row = (token_ids, segment_ids, positions[skip:], target[skip:])
                 batch.append([np.array(x, "int32") for x in row])
-            arrays = [datasets.stack(c, batch_size, _width(c)) for c in zip(*batch, strict=True)]
+            widths = [min(-(-max(map(len, c)) // 32) * 32, config.maxlen) for c in zip(*batch)]
+            columns = zip(zip(*batch, strict=True), widths, strict=True)
+            arrays = [datasets.stack(column, batch_size, width) for column, width in columns]
             logits = self.model.predict_on_batch(arrays[:3])
             logits = logits - logits.max(-1, keepdims=True)
             chosen = np.take_along_axis(logits, arrays[3][..., None], axis=-1)[..., 0]
@@ -201,36 +233,38 @@ class Writer:
         return float(np.exp(total / count))
 
 
-def _width(rows):
-    """One of few lengths that all rows fit in."""
-    return -(-max(map(len, rows)) // 32) * 32
+def contains(ids, part):
+    """Whether `part` is a stretch of `ids`."""
+    return any(ids[i : i + len(part)] == part for i in range(len(ids) - len(part) + 1))
+
+
+def plain(text):
+    """A text as the tokenizer leaves it: without capitals and blanks."""
+    return "".join(text.lower().split())
 
 
 def evaluate(writer, valid, samples=None, show=0, progress=False):
     """Measures of the questions given gold answers, and of sampled pairs, by held-out set."""
     figures = {}
     for name, rows in valid.items():
-        rows = rows[:samples]
+        rows = rows[: samples or None]
         passages, answers, gold = zip(*rows, strict=True)
         found = writer.questions(passages, answers, progress=progress)
-        figures[f"{name}_rouge_l"] = float(np.mean([*map(rouge_l, gold, found)]))
-        figures[f"{name}_bleu"] = bleu(gold, found)
+        texts = [plain(text) for text in gold], [plain(text) for text in found]
+        figures[f"{name}_rouge_l"] = float(np.mean([*map(rouge_l, *texts)]))
+        figures[f"{name}_bleu"] = bleu(*texts)
         figures[f"{name}_perplexity"] = writer.perplexity(rows)
         different = list(dict.fromkeys(passages))
         pairs = []
         for start in seq2seq.progress_bar(range(0, len(different), 32), progress):
             pairs += writer.pairs(different[start : start + 32], seed=start)
-        inside = [
-            answer in passage.lower()
-            for passage, found in zip(different, pairs, strict=True)
-            for answer, _ in found
-        ]
-        figures[f"{name}_answers_in_passage"] = float(np.mean(inside))
+        inside = [pair.in_passage for found in pairs for pair in found]
+        figures[f"{name}_answers_in_passage"] = float(np.mean(inside)) if inside else 0.0
         figures[f"{name}_distinct_pairs"] = float(np.mean([len(found) for found in pairs]))
         for passage, found in list(zip(different, pairs, strict=True))[:show]:
             print(f"  {passage}")
-            for answer, question in found[:2]:
-                print(f"      {question}   {answer}")
+            for pair in found[:2]:
+                print(f"      {pair.question}   {pair.answer}")
     return figures
 
 
@@ -238,29 +272,48 @@ def evaluate(writer, valid, samples=None, show=0, progress=False):
 
 
 def read_passages(path):
-    """Passages of a text file, or of JSON lines."""
-    if path.suffix != ".jsonl":
+    """Passages of a text file, or of JSON lines; either may be compressed."""
+    if ".jsonl" not in path.suffixes:
         return [line for _, line in datasets.read_lines(path)]
     return [text for _, _, (text,) in datasets.read_objects(path, ("passage",))]
 
 
 def write_pairs(writer, path, chunk=32):
-    """Writes `path.pairs.jsonl`; an interrupted call goes on with the next chunk of passages."""
-    passages = read_passages(path)
-    target = path.with_suffix(".pairs.jsonl")
-    partial = target.with_suffix(".partial")
-    lines = partial.read_text(encoding="utf-8").split("\n")[:-1] if partial.exists() else []
-    done = len(lines) // chunk * chunk
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write("".join(line + "\n" for line in lines[:done]))
+    """Writes `path` + `.pairs.jsonl`; an interrupted call goes on with the next chunk of passages.
+
+    What is written already waits beside it, under a first line that tells options and passages.
+    """
+    passages, config = read_passages(path), writer.encoder.config
+    target = path.with_name(path.name + ".pairs.jsonl")
+    partial = path.with_name(path.name + ".pairs.partial")
+    made_of = {name: getattr(config, name) for name in ("pairs", "topp", "beam", "seed")}
+    made_of["weights"] = zlib.crc32(config.best_path.read_bytes())
+    made_of["passages"] = zlib.crc32("\n".join(passages).encode())
+    header = json.dumps(made_of) + "\n"
+    if not partial.exists():
+        with replacing(partial) as temporary:
+            temporary.write_text(header, encoding="utf-8")
+    lines = partial.read_text(encoding="utf-8").split("\n")[:-1]
+    if lines[:1] != [header[:-1]]:
+        raise ValueError(
+            f"{partial} was begun with other options, weights or passages; delete it to begin "
+            f"again. Received: {header[:-1]}"
+        )
+    done = (len(lines) - 1) // chunk * chunk
+    kept = "".join(line + "\n" for line in lines[: 1 + done])
+    with open(partial, "r+", encoding="utf-8", newline="") as file:
+        file.truncate(len(kept.encode()))
+        file.seek(0, os.SEEK_END)
         for start in seq2seq.progress_bar(range(done, len(passages), chunk)):
             part = passages[start : start + chunk]
-            for passage, pairs in zip(part, writer.pairs(part, seed=start), strict=True):
-                rows = [{"answer": answer, "question": question} for answer, question in pairs]
-                row = {"passage": passage, "pairs": rows}
+            seed = int(np.random.SeedSequence((config.seed, start)).generate_state(1)[0]) >> 1
+            for passage, pairs in zip(part, writer.pairs(part, seed=seed), strict=True):
+                row = {"passage": passage, "pairs": [pair._asdict() for pair in pairs]}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
-    os.replace(partial, target)
+    with replacing(target) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(partial.read_text(encoding="utf-8").removeprefix(header))
+    partial.unlink()
     print(f"pairs of {len(passages)} passages in {target}")
 
 
@@ -285,8 +338,8 @@ def main(config):
     if asks:
         model.load_weights(best)
         if config.passage is not None:
-            for answer, question in writer.pairs([config.passage], config.seed)[0]:
-                print(f"{question}   {answer}")
+            for pair in writer.pairs([config.passage], config.seed)[0]:
+                print(f"{pair.question}   {pair.answer}")
         if config.passages is not None:
             write_pairs(writer, config.passages)
         return
