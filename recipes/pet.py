@@ -29,6 +29,7 @@ import tyro
 
 from kexue_keras import datasets
 from kexue_keras.data_files import replacing
+from kexue_keras.experiments import mean_and_spread
 from kexue_keras.few_shot import FewShot, Options
 from kexue_keras.patterns import Pattern
 
@@ -65,6 +66,7 @@ REGIMES = (
     "distilled",
     "fine-tuning",
 )
+WITHOUT_LABELS = ("unsupervised", "semi-supervised", "distilled")
 ALL_PATTERNS = "all patterns"
 
 
@@ -111,9 +113,20 @@ class Config(Options):
 
 def load_texts(path):
     """`(text, label)`, both strings; the label is None where there is none."""
-    if ".tsv" in path.suffixes:
-        return [(text, str(label)) for text, label in datasets.load_sentiment(path)]
-    return datasets.load_fewclue(path)
+    if is_json(path):
+        return datasets.load_fewclue(path)
+    return [(text, str(label)) for text, label in datasets.load_sentiment(path)]
+
+
+def load_unlabelled(path):
+    """Texts; what stands behind a tab, and JSON's labels, are not looked at."""
+    if is_json(path):
+        return [text for text, _ in datasets.load_fewclue(path)]
+    return [line.split("\t")[0] for _, line in datasets.read_lines(path)]
+
+
+def is_json(path):
+    return not {".json", ".jsonl"}.isdisjoint(path.suffixes)
 
 
 class Data:
@@ -126,12 +139,14 @@ class Data:
         self.valid = read(config.valid)
         held_out = {text for text, _ in self.valid}
         self.train = [sample for sample in read(config.train) if sample[0] not in held_out]
-        self.more = [text for text, _ in read(config.unlabelled) if text not in held_out]
+        more = [text for path in config.unlabelled for text in load_unlabelled(path)]
+        self.more = [text for text in more if text not in held_out]
         self.size = config.labelled or len(self.train)
         for text, label in self.valid + self.train:
             if label not in labels:
                 raise ValueError(
-                    f"labels of the task are {', '.join(labels)}. Received: {label!r} for {text!r}"
+                    f"`train` and `valid` must have the labels of `task` {config.task}, "
+                    f"{', '.join(labels)}. Received: {label!r} for {text!r}"
                 )
         if not 0 < self.size <= len(self.train):
             raise ValueError(
@@ -166,6 +181,9 @@ class Experiment:
     def run(self):
         """Measures what is not measured yet."""
         for regime in self.config.regimes:
+            if regime in WITHOUT_LABELS and not self._split(0)[1]:
+                print(f"{regime}: left out, because all texts are labelled")
+                continue
             measure = {
                 "zero-shot": self.zero_shot,
                 "unsupervised": self.unsupervised,
@@ -195,7 +213,7 @@ class Experiment:
     def few_shot(self, regime, seed):
         for pattern in self._missing(regime, seed):
             model = self._few_shot_model(pattern, seed)
-            if "distilled" in self.config.regimes:
+            if "distilled" in self.config.regimes and self._split(seed)[1]:
                 self._label(pattern, model, seed)
             self._fill(regime, seed, pattern, model)
 
@@ -314,17 +332,12 @@ def _softmax(x):
 def show(table, names):
     """The table in Markdown, accuracies in percent, mean and standard deviation of the seeds."""
     names = [name for name in (*names, ALL_PATTERNS) if any(name in row for row in table.values())]
-    print(" | ".join(["", "", *names, ""]).strip(" "))
+    titles = [f"P{i}: {name}" if name != ALL_PATTERNS else name for i, name in enumerate(names, 1)]
+    print(" | ".join(["", "", *titles, ""]).strip(" "))
     print("|" + "---|" * (len(names) + 1))
     for regime, cells in table.items():
-        row = [_cell(cells.get(name, [])) for name in names]
+        row = [mean_and_spread(cells.get(name, [])) for name in names]
         print("| " + " | ".join([regime, *row]) + " |")
-
-
-def _cell(values):
-    if len(values) < 2:
-        return f"{100 * values[0]:.2f}" if values else ""
-    return f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
 
 
 def draw(table, names, path):
@@ -339,7 +352,7 @@ def draw(table, names, path):
             found = [(j, cells[ALL_PATTERNS]) for j in range(len(names))]
         x = [j + (i - len(table) / 2) * 0.8 / len(table) for j, _ in found]
         y = [100 * np.mean(values) for _, values in found]
-        spread = [100 * np.std(values) for _, values in found]
+        spread = [100 * np.std(values, ddof=min(1, len(values) - 1)) for _, values in found]
         axes.errorbar(x, y, spread, marker="o", linestyle="none", label=regime)
     labels = [f"P{j + 1}" for j in range(len(names))]
     axes.set(xticks=range(len(names)), xticklabels=labels, ylabel="accuracy, %")
@@ -352,6 +365,9 @@ def draw(table, names, path):
 
 
 def main(config):
+    for name in ("epochs", "unlabelled_epochs"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1. Received: {getattr(config, name)}")
     unknown = [regime for regime in config.regimes if regime not in REGIMES]
     if unknown:
         raise ValueError(f"`regimes` must be among {REGIMES}. Received: {unknown[0]!r}")

@@ -221,9 +221,11 @@ class Writer:
                 skip = len(self.encoder.target(sample[1], config.max_answer))
                 row = (token_ids, segment_ids, positions[skip:], target[skip:])
                 batch.append([np.array(x, "int32") for x in row])
-            widths = [min(-(-max(map(len, c)) // 32) * 32, config.maxlen) for c in zip(*batch)]
-            columns = zip(zip(*batch, strict=True), widths, strict=True)
-            arrays = [datasets.stack(column, batch_size, width) for column, width in columns]
+            columns = list(zip(*batch, strict=True))
+            widths = [min(-(-max(map(len, c)) // 32) * 32, config.maxlen) for c in columns]
+            arrays = [
+                datasets.stack(c, batch_size, w) for c, w in zip(columns, widths, strict=True)
+            ]
             logits = self.model.predict_on_batch(arrays[:3])
             logits = logits - logits.max(-1, keepdims=True)
             chosen = np.take_along_axis(logits, arrays[3][..., None], axis=-1)[..., 0]

@@ -159,6 +159,17 @@ def test_drop_remainder():
     assert {labels.shape for _, labels in all_batches(batches)} == {(8,)}
 
 
+def test_the_remainder_is_drawn_anew_in_every_epoch():
+    samples = [1] * 9 + [9] * 2
+    batches = Batches(samples, lambda n: [n] * n, 8, (4, 12), seed=0, drop_remainder=True)
+    seen = []
+    for epoch in range(20):
+        batches.epoch = epoch
+        ((tokens,),) = all_batches(batches)
+        seen.append(int((tokens == 9).any(axis=1).sum()))
+    assert set(seen) == {0, 1, 2} and 20 * 2 * 8 / 11 * 0.6 < sum(seen)
+
+
 def test_augmentation_depends_on_seed_epoch_and_sample():
     def augment(sample, rng):
         return rng.randrange(1, 25)

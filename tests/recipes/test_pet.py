@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import tyro
 from recipes.commands import ROOT, head, interrupt_after, load, run
@@ -62,8 +61,10 @@ def main(recipe, *arguments):
 def test_errors(arguments, tmp_path, recipe):
     with pytest.raises(ValueError, match="`labelled` must be at most 24"):
         main(recipe, *arguments, "--labelled", 1000, "--output", tmp_path)
-    with pytest.raises(ValueError, match="labels of the task are 100, 101"):
+    with pytest.raises(ValueError, match="the labels of `task` tnews, 100, 101"):
         main(recipe, *arguments, "--task", "tnews", "--output", tmp_path)
+    with pytest.raises(ValueError, match="`unlabelled_epochs` must be at least 1. Received: 0"):
+        main(recipe, *arguments, "--unlabelled-epochs", 0, "--output", tmp_path)
     with pytest.raises(ValueError, match="`regimes` must be among.*'magic'"):
         recipe.main(recipe.Config(regimes=("magic",)))
 
@@ -80,8 +81,24 @@ def test_texts_held_out_are_not_trained_on(recipe, tmp_path):
     assert data.labelled(0) == (labelled, others)
 
 
-def test_cells_of_the_table(recipe):
-    assert recipe._cell([]) == ""
-    assert recipe._cell([0.5]) == "50.00"
-    values = [0.5, 0.6, 0.7]
-    assert recipe._cell(values) == f"60.00 ± {100 * np.std(values, ddof=1):.2f}"
+def test_unlabelled_files(recipe, tmp_path):
+    (tmp_path / "a.txt").write_text("好\n坏\tx\n", encoding="utf-8")
+    (tmp_path / "b.json").write_text('{"sentence": "中"}\n', encoding="utf-8")
+    for name in ("train", "valid"):
+        (tmp_path / name).write_text(f"{name}\t1\n", encoding="utf-8")
+    config = recipe.Config(
+        train=(tmp_path / "train",),
+        valid=(tmp_path / "valid",),
+        unlabelled=(tmp_path / "a.txt", tmp_path / "b.json"),
+        labelled=0,
+    )
+    assert recipe.Data(config, ["1", "0"]).labelled(0) == ([("train", "1")], ["好", "坏", "中"])
+
+
+def test_all_texts_labelled(arguments, recipe, tmp_path, capsys):
+    regimes = ("unsupervised", "few-shot", "semi-supervised", "distilled")
+    arguments = [*arguments, "--seeds", 0, "--output", tmp_path, "--labelled", 0]
+    main(recipe, *arguments, "--regimes", *regimes)
+    printed = capsys.readouterr().out
+    assert printed.count("left out, because all texts are labelled") == 3
+    assert "| few-shot | " in printed

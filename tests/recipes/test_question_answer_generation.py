@@ -1,7 +1,10 @@
 """The recipe question_answer_generation: trains, writes pairs, goes on where it stopped."""
 
+import collections
+import gzip
 import json
 import math
+import types
 
 import numpy as np
 import pytest
@@ -58,32 +61,83 @@ def test_a_file_of_passages_is_continued_where_it_stopped(trained, recipe, tmp_p
     passages.write_text("\n".join(f"第{i}个人是我" for i in range(5)) + "\n", encoding="utf-8")
     command = ("question_answer_generation", "--output", folder / "run", "--passages", passages)
     run(*command, "--passage", "他是人", "--pairs", 2)
-    whole = (tmp_path / "texts.pairs.jsonl").read_text(encoding="utf-8")
+    whole = (tmp_path / "texts.txt.pairs.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in whole.splitlines()]
     assert [row["passage"] for row in rows] == passages.read_text(encoding="utf-8").split("\n")[:-1]
-    assert all(1 <= len(row["pairs"]) <= 2 for row in rows)
+    assert all(len(row["pairs"]) <= 2 for row in rows) and any(row["pairs"] for row in rows)
+    assert set(rows[0]["pairs"][0]) == {"answer", "question", "in_passage"}
 
-    class Writer:
-        def __init__(self):
-            self.asked = []
 
-        def pairs(self, texts, seed):
-            self.asked.append((seed, len(texts)))
-            if seed >= 4 and len(self.asked) == 3:
-                raise KeyboardInterrupt
-            return [[("a", f"q{seed}")] for _ in texts]
+class Scribe:
+    """Stands in for the recipe's writer."""
 
-    target = tmp_path / "texts.pairs.jsonl"
+    def __init__(self, config, interrupt_at=None):
+        self.encoder = types.SimpleNamespace(config=config)
+        self.interrupt_at, self.asked = interrupt_at, []
+
+    def pairs(self, texts, seed):
+        if len(self.asked) == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.asked.append((seed, list(texts)))
+        return [[Asked("a", f"q{seed}")] for _ in texts]
+
+
+Asked = collections.namedtuple("Asked", "answer question")
+
+
+def test_an_interrupted_file_of_passages(recipe, tmp_path):
+    (tmp_path / "best.weights.h5").write_bytes(b"weights")
+    config = recipe.Config(output=tmp_path, seed=3)
+    path, target = tmp_path / "texts.jsonl.gz", tmp_path / "texts.jsonl.gz.pairs.jsonl"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps({"passage": f"第{i}个"}) + "\n" for i in range(5))
+    straight = Scribe(config)
+    recipe.write_pairs(straight, path, chunk=2)
+    whole = target.read_text(encoding="utf-8")
+    assert [json.loads(line)["passage"] for line in whole.splitlines()] == [
+        f"第{i}个" for i in range(5)
+    ]
+    assert len({seed for seed, _ in straight.asked}) == 3
     target.unlink()
-    interrupted, second = Writer(), Writer()
     with pytest.raises(KeyboardInterrupt):
-        recipe.write_pairs(interrupted, passages, chunk=2)
-    assert not target.exists()
-    partial = tmp_path / "texts.pairs.partial"
+        recipe.write_pairs(Scribe(config, interrupt_at=2), path, chunk=2)
+    partial = tmp_path / "texts.jsonl.gz.pairs.partial"
+    assert not target.exists() and len(partial.read_text(encoding="utf-8").splitlines()) == 5
     partial.write_text(partial.read_text(encoding="utf-8") + '{"cut', encoding="utf-8")
-    recipe.write_pairs(second, passages, chunk=2)
-    assert second.asked == [(4, 1)] and not partial.exists()
-    assert len(target.read_text(encoding="utf-8").splitlines()) == 5
+    before = partial.read_bytes()
+    for other in (recipe.Config(output=tmp_path, seed=3, pairs=7), recipe.Config(output=tmp_path)):
+        with pytest.raises(ValueError, match="pairs.partial was begun with other options"):
+            recipe.write_pairs(Scribe(other), path, chunk=2)
+    assert partial.read_bytes() == before
+    second = Scribe(config)
+    recipe.write_pairs(second, path, chunk=2)
+    assert second.asked == straight.asked[2:] and not partial.exists()
+    assert target.read_text(encoding="utf-8") == whole
+
+
+def test_what_is_compared(recipe):
+    assert recipe.plain("NBA 是 什么？ 10: 30") == "nba是什么？10:30"
+    assert recipe.contains([1, 2, 3], [2, 3]) and not recipe.contains([1, 2, 3], [1, 3])
+
+
+def test_long_passages_are_cut_at_sentence_ends(writer, monkeypatch):
+    read = []
+    passage = writer.encoder.passage
+    monkeypatch.setattr(writer.encoder, "passage", lambda text: read.append(text) or passage(text))
+    sentence = "一二三四五六七八九。"
+    writer.pairs([sentence * 20, "三四。"])
+    assert set(read) == {sentence * 12, sentence * 8, "三四。"}
+
+
+def test_nothing_to_hold_out_or_no_answers(recipe, tmp_path):
+    with pytest.raises(ValueError, match="`valid` or `hold_out` must hold samples out"):
+        recipe.load_questions(recipe.Config(valid=()))
+    with pytest.raises(ValueError, match="`max_passage` 3 leaves no piece"):
+        recipe.load_questions(recipe.Config(max_passage=3))
+    (tmp_path / "passages_valid.json").write_text("{}", encoding="utf-8")
+    valid = (*recipe.Config().valid, tmp_path / "passages_valid.json")
+    with pytest.raises(ValueError, match="different names. Received: passages_valid twice"):
+        recipe.load_questions(recipe.Config(valid=valid))
 
 
 def test_pieces_hold_their_answers(recipe):
@@ -134,7 +188,7 @@ def test_pairs_are_different_and_come_again(writer):
     passages = ["一二三。", "四五六七八。"]
     pairs = writer.pairs(passages, seed=3)
     assert pairs == writer.pairs(passages, seed=3)
-    assert all(len(set(found)) == len(found) >= 1 for found in pairs)
+    assert all(len(set(found)) == len(found) for found in pairs) and any(pairs)
 
 
 def test_a_question_depends_on_nothing_but_passage_and_answer(writer):
