@@ -67,6 +67,9 @@ class Config(Options):
     """Keep the beam search inside the knowledge base."""
     look_ahead: bool = True
     """Prefer relations that share more characters with the question."""
+    renormalize: bool = True
+    """Scale the probabilities of what the tree allows to sum to 1 at every step; else a triple with
+    a long meaning, which no question tells, has little chance in a wide beam."""
     beams: tuple[int, ...] = (1, 3)
     """Beam sizes of the final evaluation; the first one also decodes after every epoch."""
     evaluate_samples: int = 200
@@ -236,7 +239,11 @@ class Reader:
             if config.tree and config.look_ahead:
                 constraint = [LookAhead(self.tree, ids, self.end_id) for ids in sources]
             results = self.generator.beam_search(
-                sources, topk=topk, min_ends=3, constraint=constraint
+                sources,
+                topk=topk,
+                min_ends=3,
+                constraint=constraint,
+                renormalize=config.tree and config.renormalize,
             )
             for i, hypotheses in zip(chosen, results, strict=True):
                 found[i] = [(*self.triple(ids), score) for ids, score in hypotheses]
@@ -352,7 +359,8 @@ def main(config):
     print(f"{len(train)} training questions; held out: {sizes}; {len(tree)} keys")
     for name, held_out in valid.items():
         print(f"baseline, {name}: {_row(baseline(config, held_out))}")
-    changeable = ("ask", "beams", "tree", "look_ahead", "evaluate_samples", "evaluate_batch_size")
+    changeable = ("ask", "beams", "tree", "look_ahead", "renormalize", "evaluate_samples")
+    changeable += ("evaluate_batch_size",)
     seq2seq.train(
         model,
         config,

@@ -121,3 +121,50 @@ def test_works_in_a_functional_model():
     x = normal(2, 5)
     expected = to_numpy(activations.taylor_softmax(x, 4))
     np.testing.assert_allclose(to_numpy(model(x)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 6, 10])
+@pytest.mark.parametrize("size", [500.0, 1e4])
+def test_gradients_at_large_scores(order, size):
+    x = keras.Variable(np.array([-size, 0.5 * size, size] + [0.9 * size] * 500, "float32"))
+    weights = np.linspace(0, 3, 503)
+
+    def weighted():
+        shares = activations.taylor_softmax(x.value, order)
+        return keras.ops.sum(shares * weights.astype("float32"))
+
+    _, (gradient,) = backend.value_and_grad(weighted, [x])()
+    values, slopes = (reference(to_numpy(x.value), n) for n in (order, order - 1))
+    mean = (weights * values).sum() / values.sum()
+    expected = slopes / values.sum() * (weights - mean)
+    np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-3, atol=1e-9 / size)
+    log = backend.value_and_grad(
+        lambda: keras.ops.log(activations.taylor_softmax(x.value, order)[1]), [x]
+    )
+    _, (gradient,) = log()
+    expected = (np.arange(503) == 1) * slopes / values - slopes / values.sum()
+    np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-3, atol=1e-6 / size)
+
+
+@pytest.mark.parametrize("monotone", [False, True])
+def test_the_derivative_is_the_polynomial_of_one_order_less(monotone):
+    x = keras.Variable(np.linspace(-4, 4, 41, dtype="float32"))
+    _, (gradient,) = backend.value_and_grad(
+        lambda: keras.ops.sum(activations.taylor_exp(x.value, 4, monotone)), [x]
+    )()
+    expected = reference(to_numpy(x.value), 3)
+    if monotone:
+        expected = np.where(to_numpy(x.value) < activations.taylor_minimum(4)[0], 0, expected)
+    np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("monotone", [False, True])
+def test_the_polynomial_in_low_precision(dtype, monotone):
+    x = keras.ops.cast(normal(9), dtype)
+    found = activations.taylor_exp(x, 4, monotone)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    exact = to_numpy(keras.ops.cast(x, "float32"))
+    exact = np.maximum(exact, activations.taylor_minimum(4)[0]) if monotone else exact
+    found = to_numpy(keras.ops.cast(found, "float32"))
+    np.testing.assert_allclose(found, reference(exact, 4), rtol=1e-2)

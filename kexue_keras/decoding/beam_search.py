@@ -92,10 +92,13 @@ def choose(state, logits, options, constraint=None):
         values, tokens = top_k(logits, topk + 1)
         ending, largest = logits[..., end_id], values[..., :1]
     else:
-        values, tokens = constraint.candidates(logits, state["constraint"], topk)
+        values, tokens, allowed = constraint.candidates(logits, state["constraint"], topk)
         ending = constraint.ending(logits, state["constraint"], end_id)
         largest = ops.max(logits, axis=-1, keepdims=True)
-    normalizer = largest[..., 0] + ops.log(ops.sum(ops.exp(logits - largest), axis=-1))
+    if options.get("renormalize"):
+        normalizer = allowed
+    else:
+        normalizer = largest[..., 0] + ops.log(ops.sum(ops.exp(logits - largest), axis=-1))
     totals = state["scores"] - normalizer
     ending = totals + ending
     finishing = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])

@@ -68,6 +68,7 @@ class Generator:
         min_ends=1,
         constraint=None,
         length_penalty=0.0,
+        renormalize=False,
     ):
         """Finds the most probable continuations of every prompt.
 
@@ -89,6 +90,9 @@ class Generator:
                 The tree is looked up inside the compiled loop; objects are asked step by step. A
                 hypothesis without an allowed continuation dies; a sample may have no result.
             length_penalty: results are ranked by `log p / length ** length_penalty`.
+            renormalize: scale the probabilities of what `constraint` allows to sum to 1 at every
+                step. Else what the model would rather have written is held against a hypothesis,
+                also where only one token is allowed.
 
         Returns:
             For every sample a list of `(ids, score)`, best first: ids a list of int that ends with
@@ -98,6 +102,8 @@ class Generator:
         for name, value in (("topk", topk), ("min_ends", min_ends)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        if renormalize and constraint is None:
+            raise ValueError("`renormalize` needs a `constraint`. Received: None")
         prompts = self._prompts(token_ids, segment_ids)
         if not len(prompts["active"]):
             return []
@@ -108,6 +114,7 @@ class Generator:
             "min_ends": min_ends,
             "end_id": self.end_id,
             "length_penalty": float(length_penalty),
+            "renormalize": bool(renormalize),
         }
         if constraint is None or isinstance(constraint, PrefixTree):
             found = self._search(prompts, options, constraint)

@@ -45,12 +45,14 @@ class HostConstraint:
 
         Returns:
             The logits and tokens `(batch, rows, topk + 1)` of the best choices, and the logits
-            `(batch, rows)` of `end_id`; `NEVER` where there is nothing to choose.
+            `(batch, rows)` of `end_id`; `NEVER` where there is nothing to choose. The log of the
+            summed exponentials of all allowed logits `(batch, rows)`, 0 where there are none.
         """
         batch, rows, vocabulary = logits.shape
         values = np.full((batch, rows, topk + 1), NEVER, "float32")
         choices = np.zeros((batch, rows, topk + 1), "int32")
         ending = np.full((batch, rows), NEVER, "float32")
+        together = np.zeros((batch, rows), "float32")
         for sample, rule in enumerate(self.rules):
             for row in np.flatnonzero(scores[sample] > NEVER / 2):
                 prefix = tuple(tokens[sample, row, :length].tolist())
@@ -66,9 +68,11 @@ class HostConstraint:
                 best = np.argsort(-found, kind="stable")[: topk + 1]
                 values[sample, row, : len(best)] = found[best]
                 choices[sample, row, : len(best)] = allowed[best]
+                if found.max() > NEVER / 2:
+                    together[sample, row] = np.logaddexp.reduce(found)
                 if end_id in allowed:
                     ending[sample, row] = found[allowed == end_id][0]
-        return values, choices, ending
+        return values, choices, ending, together
 
 
 def _rescored(rule, prefix, allowed, logits):
@@ -89,11 +93,11 @@ class Choices:
     """The choices of one step, as the compiled step takes them.
 
     Args:
-        values, tokens, ending: what `HostConstraint.choices` returns, as tensors.
+        values, tokens, ending, together: what `HostConstraint.choices` returns, as tensors.
     """
 
-    def __init__(self, values=None, tokens=None, ending=None):
-        self.values, self.tokens, self.ends = values, tokens, ending
+    def __init__(self, values=None, tokens=None, ending=None, together=None):
+        self.values, self.tokens, self.ends, self.together = values, tokens, ending, together
 
     def start(self, batch):
         """States that say nothing."""
@@ -101,7 +105,7 @@ class Choices:
 
     def candidates(self, logits, states, topk):
         """All choices of every hypothesis."""
-        return self.values, self.tokens
+        return self.values, self.tokens, self.together
 
     def ending(self, logits, states, end_id):
         """The logits of the end."""

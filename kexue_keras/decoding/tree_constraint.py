@@ -51,6 +51,8 @@ class TreeConstraint:
 
         Returns:
             Logits and tokens `(batch, rows, topk)`; the logit is `NEVER` where there is no more.
+            The log of the summed exponentials of all allowed logits `(batch, rows)`, 0 where there
+            are none.
         """
         low, high = self._edges(states)
         degree = high - low
@@ -68,11 +70,14 @@ class TreeConstraint:
                 where = first + ops.minimum(tokens, vocabulary - 1)
                 values = ops.where(allowed, ops.take(flat, where, axis=0), NEVER)
                 tokens = ops.where(allowed, tokens, 0)  # JAX embeds what it does not know as NaN
+                some = ops.max(values, axis=-1) > NEVER / 2
+                together = ops.where(some, ops.logsumexp(values, axis=-1), 0.0)
                 missing = max(topk - width, 0)
                 values, picked = top_k(values, min(topk, width))
                 tokens = ops.take_along_axis(tokens, picked, axis=-1)
                 padding = ((0, 0), (0, 0), (0, missing))
-                return ops.pad(values, padding, constant_values=NEVER), ops.pad(tokens, padding)
+                values = ops.pad(values, padding, constant_values=NEVER)
+                return values, ops.pad(tokens, padding), together
 
             return look
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kexue_keras.layers.label_paths import (
+    NEVER,
     LabelPathLayer,
     best_path,
     log_partition,
@@ -61,7 +62,7 @@ class ConditionalRandomField(LabelPathLayer):
 
     @property
     def trans(self):
-        return ops.cast(self._factors[0], "float32") * self.lr_multiplier
+        return ops.maximum(ops.cast(self._factors[0], "float32") * self.lr_multiplier, NEVER)
 
     def _negative_log_likelihood(self, labels, logits, mask):
         trans = self.trans

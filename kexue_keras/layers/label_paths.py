@@ -16,9 +16,9 @@ _LAYERS = weakref.WeakValueDictionary()
 def mask_logits(logits, mask):
     """Logits `(batch, length, labels)` in float32, `NEVER` where the mask is False.
 
-    The first position always counts.
+    -inf becomes `NEVER` too. The first position always counts.
     """
-    logits = ops.cast(logits, "float32")
+    logits = ops.maximum(ops.cast(logits, "float32"), NEVER)
     if mask is None:
         return logits
     first = ops.arange(ops.shape(logits)[1]) == 0
@@ -28,7 +28,7 @@ def mask_logits(logits, mask):
 
 def split_mask(logits):
     """Of masked logits the mask `(batch, length)`, and the logits with 0 where it is False."""
-    logits = ops.cast(logits, "float32")
+    logits = ops.maximum(ops.cast(logits, "float32"), NEVER)
     mask = ops.any(logits > NEVER / 2, axis=-1)
     return mask, ops.where(mask[..., None], logits, 0.0)
 
@@ -190,7 +190,12 @@ class LabelPathLayer(LayerWithLoss):
         """
         if self._decode is None:
             self._decode = backend.jit(self._best, self._factors)
-        return ops.convert_to_numpy(self._decode(mask_logits(logits, mask)))
+        logits = mask_logits(logits, mask)
+        length = logits.shape[1]
+        if length == 1:
+            # a hidden position more, for XLA has no loop of no steps on TensorFlow
+            logits = ops.pad(logits, ((0, 0), (0, 1), (0, 0)), constant_values=NEVER)
+        return ops.convert_to_numpy(self._decode(logits))[:, :length]
 
     def _best(self, logits):
         mask, logits = split_mask(logits)

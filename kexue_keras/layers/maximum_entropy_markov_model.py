@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kexue_keras.layers.label_paths import LabelPathLayer, best_path, stepwise_crossentropy
+from kexue_keras.layers.label_paths import NEVER, LabelPathLayer, best_path, stepwise_crossentropy
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -68,10 +68,12 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
             shapes = {"trans": (labels, labels)}
         else:
             shapes = {name: (labels, self.hidden_dim) for name in ("l_trans", "r_trans")}
+        # Glorot's uniform one, small enough to be what it is after the multiplication
+        spread = keras.initializers.VarianceScaling(1 / self.lr_multiplier**2, "fan_avg", "uniform")
         self._factors = [
             self.add_weight(
                 shape=shape,
-                initializer="zeros" if name == "trans" else "glorot_uniform",
+                initializer="zeros" if name == "trans" else spread,
                 name=name,
             )
             for name, shape in shapes.items()
@@ -84,7 +86,7 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
 
     def _sides(self):
         factors = [ops.cast(f, "float32") * self.lr_multiplier for f in self._factors]
-        return factors if len(factors) == 2 else (*factors, None)
+        return factors if len(factors) == 2 else (ops.maximum(factors[0], NEVER), None)
 
     def _most_probable(self, logits, mask):
         """In both directions, the path of the largest mean of the two log probabilities."""

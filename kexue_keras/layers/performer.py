@@ -47,7 +47,8 @@ class PerformerAttention(HeadProjections):
     `num_features` of them the softmax becomes a product of features, and sums over keys can be
     taken before the queries are known. All weights are positive and sum to 1. A causal layer goes
     by chunks: a masked product inside a chunk, a prefix sum for what comes before it, so that
-    memory grows linearly too. Computed in float32.
+    memory grows linearly too. Computed in float32. A query that sees no key gets 0; so does, in a
+    causal layer with scores beyond some hundreds, one whose weights are too small for float32.
 
     It pays off for long sequences only (thousands of tokens), and an additive mask between single
     pairs, as a UniLM's, is impossible.
@@ -144,12 +145,14 @@ class PerformerAttention(HeadProjections):
         value = ops.concatenate([value, ones], axis=-1)
         sums = (self._causal_sums if self.causal else self._sums)(query, key, value, visible)
         weight = sums[..., -1:]
-        # a query so far from all keys that nothing is left of it gets 0
+        # a query that sees no key, or (if causal) whose features a later key of its chunk pushes
+        # below float32, gets 0
         near = weight > _TINY
         return ops.where(near, sums[..., :-1] / ops.where(near, weight, 1.0), 0.0)
 
-    def _query_features(self, query):
-        exponents = self.exponents(query)
+    def _query_features(self, query, factors=0.0):
+        """Features of queries, multiplied by exp(factors)."""
+        exponents = self.exponents(query) + factors
         # a common factor of all features of a query cancels
         return ops.exp(exponents - ops.stop_gradient(ops.max(exponents, axis=-1, keepdims=True)))
 
@@ -167,8 +170,12 @@ class PerformerAttention(HeadProjections):
         return ops.matmul(ops.swapaxes(features, -1, -2), value), largest
 
     def _sums(self, query, key, value, visible):
-        total, _ = self._total(*self._key_features(key, visible), value)
-        return ops.matmul(self._query_features(query), total)
+        # every feature has a factor of its own, so that the largest product is at least 1
+        exponents = ops.where(visible > 0, self.exponents(key), _HIDDEN)
+        factors = ops.stop_gradient(ops.max(exponents, axis=-2, keepdims=True))
+        features = ops.exp(exponents - factors) * visible
+        total = ops.matmul(ops.swapaxes(features, -1, -2), value)
+        return ops.matmul(self._query_features(query, factors), total)
 
     def _causal_sums(self, query, key, value, visible):
         batch, heads, length, _ = ops.shape(query)

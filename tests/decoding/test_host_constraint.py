@@ -27,10 +27,11 @@ def choices(rule, scores=ALIVE, topk=2):
 
 
 def test_the_best_allowed_tokens():
-    values, tokens, ending = choices(Fixed([0, 2, 3]))
+    values, tokens, ending, together = choices(Fixed([0, 2, 3]))
     assert tokens[0, 0].tolist() == [3, 2, 0]
     assert values[0, 0].tolist() == [2.0, 1.0, 0.0]
     assert ending[0, 0] == 0.0
+    assert together[0, 0] == pytest.approx(np.log(np.exp([0.0, 1.0, 2.0]).sum()))
 
 
 def test_nothing_allowed_and_dead_hypotheses():
@@ -40,9 +41,11 @@ def test_nothing_allowed_and_dead_hypotheses():
 
 def test_rescored_values_are_log_probabilities():
     normalizer = np.log(np.exp(LOGITS[0, 0].astype("float64")).sum())
-    values, tokens, _ = choices(Fixed([1, 2], rescored=[-5.0, -0.5]))
+    values, tokens, _, together = choices(Fixed([1, 2], rescored=[-5.0, -0.5]))
     assert tokens[0, 0, :2].tolist() == [2, 1]
     np.testing.assert_allclose(values[0, 0, :2] - normalizer, [-0.5, -5.0], rtol=1e-6)
+    expected = np.logaddexp(-0.5, -5.0) + normalizer
+    assert together[0, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,40 @@ def test_wide_beam_ranks_all_keys_as_brute_force(log_probability, generator, wra
             np.testing.assert_allclose([s for _, s in results], scores, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("wrap", [lambda tree: tree, AsObject], ids=["compiled", "on host"])
+def test_renormalized_among_what_is_allowed(log_probability, generator, wrap):
+    keys = random_keys(3, 12)
+    tree = decoding.PrefixTree(keys)
+
+    def score(prompt, key):
+        total = 0.0
+        for length, token in enumerate(key):
+            allowed = tree.next_tokens(key[:length]).tolist()
+            logs = [log_probability(prompt, (*key[:length], t)) for t in allowed]
+            total += logs[allowed.index(token)] - np.logaddexp.reduce(logs)
+        return total
+
+    found = generator.beam_search(
+        PROMPTS[:2], topk=14, min_ends=2, constraint=wrap(tree), renormalize=True
+    )
+    for prompt, results in zip(PROMPTS[:2], found, strict=True):
+        expected = sorted(((score(prompt, k), k) for k in keys), reverse=True)
+        assert [ids for ids, _ in results] == [list(key) for _, key in expected]
+        scores = [s for s, _ in expected]
+        np.testing.assert_allclose([s for _, s in results], scores, rtol=1e-4, atol=1e-3)
+        assert np.exp(scores).sum() == pytest.approx(1, abs=1e-6)
+    only = generator.beam_search(
+        PROMPTS[:1], topk=2, constraint=wrap(decoding.PrefixTree([[5, 6, END]])), renormalize=True
+    )
+    assert [ids for ids, _ in only[0]] == [[5, 6, END]]
+    assert only[0][0][1] == pytest.approx(0, abs=1e-5)
+    dead = decoding.PrefixTree([[9]])
+    found = generator.beam_search(PROMPTS, topk=2, constraint=wrap(dead), renormalize=True)
+    assert found == [[], [], []]
+    with pytest.raises(ValueError, match="`renormalize` needs a `constraint`"):
+        generator.beam_search(PROMPTS, renormalize=True)
+
+
 def test_narrow_beam_stays_in_the_tree_and_agrees_with_the_object(generator):
     tree = decoding.PrefixTree(random_keys(5, 400))
     compiled = generator.beam_search(PROMPTS, topk=3, min_ends=2, constraint=tree)
@@ -145,13 +179,15 @@ def test_lookups_equal_the_tree_for_every_state_and_width():
         )
         states = np.concatenate([rng.integers(0, tree.num_states, 30), [tree.root, -1]])
         logits = rng.normal(size=(len(states), 1, 900)).astype("float32")
-        values, tokens = constraint.candidates(logits, states[:, None].astype("int32"), 5)
-        values, tokens = ops.convert_to_numpy(values), ops.convert_to_numpy(tokens)
+        values, tokens, together = constraint.candidates(logits, states[:, None].astype("int32"), 5)
+        values, tokens, together = map(ops.convert_to_numpy, (values, tokens, together))
         for i, state in enumerate(states):
             allowed = tree.children(int(state))[0] if state >= 0 else np.zeros(0, int)
             best = allowed[np.argsort(-logits[i, 0, allowed])][:5]
             assert tokens[i, 0, : len(best)].tolist() == best.tolist()
             assert (values[i, 0, len(best) :] <= NEVER / 2).all()
+            expected = np.logaddexp.reduce(logits[i, 0, allowed]) if len(allowed) else 0
+            assert together[i, 0] == pytest.approx(expected, rel=1e-5)
         steps = rng.integers(0, 900, states.shape)
         after = constraint.advance(states[:, None].astype("int32"), steps[:, None].astype("int32"))
         np.testing.assert_array_equal(ops.convert_to_numpy(after)[:, 0], tree.step(states, steps))

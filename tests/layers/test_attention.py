@@ -290,8 +290,65 @@ def test_taylor_softmax_equals_the_formula_and_hides_what_is_masked(generator):
     assert_close(layer(x, attention_mask=visible), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [{"attention_scale": "entropy_invariant"}, {}])
-def test_contract_of_other_scales_and_normalizers(config, generator, tmp_path):
+@pytest.mark.parametrize("scale", ["sqrt_dim", "entropy_invariant"])
+@pytest.mark.parametrize("normalizer", ["softmax", "taylor_softmax"])
+def test_contract_of_scales_and_normalizers(scale, normalizer, generator, tmp_path):
+    layer = MultiHeadAttention(2, attention_scale=scale, normalizer=normalizer, train_length=8)
     # the key bias does change a Taylor-softmax
-    layer = MultiHeadAttention(2, normalizer="taylor_softmax", **config)
-    check_layer(layer, (normal(generator, 2, 5, 6),), tmp_path)
+    without_gradient = ("bias",) if normalizer == "softmax" else ()
+    check_layer(layer, (normal(generator, 2, 5, 6),), tmp_path, without_gradient=without_gradient)
+
+
+@pytest.mark.parametrize("scale", ["sqrt_dim", "entropy_invariant"])
+@pytest.mark.parametrize("normalizer", ["softmax", "taylor_softmax"])
+def test_huge_scores_have_finite_weights_and_gradients(scale, normalizer):
+    layer = MultiHeadAttention(1, attention_scale=scale, normalizer=normalizer)
+    rows = [[1e4, -1e4, 0, 1e4], [-1e4] * 4, [3, 1e4, 1, 2]]
+    scores = keras.Variable(np.array([rows], "float32"))
+    visible = np.array([[[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]], bool)
+
+    def objective():
+        weights = layer.normalize(scores.value, visible)
+        return keras.ops.sum(weights * keras.ops.arange(4, dtype="float32"))
+
+    _, (gradient,) = backend.value_and_grad(objective, [scores])()
+    weights, gradient = to_numpy(layer.normalize(scores.value, visible)), to_numpy(gradient)
+    assert np.isfinite(weights).all() and np.isfinite(gradient).all()
+    seeing = visible.any(-1)
+    assert not weights[seeing][~visible[seeing]].any() and not gradient[~visible].any()
+    np.testing.assert_allclose(weights[seeing].sum(-1), 1, rtol=1e-6)
+
+
+def test_the_train_length_counts_what_is_visible(generator):
+    x = normal(generator, 1, 600, 4)
+    visible = np.arange(600) < 512
+    plain = MultiHeadAttention(2)
+    invariant = MultiHeadAttention(2, attention_scale="entropy_invariant")
+    for layer in (plain, invariant):
+        layer(x)
+        perturb(layer)
+    expected = to_numpy(plain(x, attention_mask=visible[None, None]))[:, :512]
+    assert_close(
+        to_numpy(invariant(x, attention_mask=visible[None, None]))[:, :512], expected, atol=1e-5
+    )
+    mask = keras.ops.convert_to_tensor(visible[None])
+    assert_close(to_numpy(invariant(x, query_mask=mask))[:, :512], expected, atol=1e-5)
+    assert np.abs(to_numpy(invariant(x))[:, :512] - expected).max() > 1e-4
+
+
+def test_the_needle_through_the_whole_layer(generator):
+    """Queries of norm 8 in 64 dimensions; the first key is the query, the others are random."""
+    for length, plain, invariant in ((64, 0.967, 0.727), (512, 0.779, 0.779)):
+        query = normal(generator, 100, 1, 64)
+        query *= 8 / np.linalg.norm(query, axis=-1, keepdims=True)
+        keys = normal(generator, 100, length, 64)
+        keys[:, :1] = query
+        values = np.zeros_like(keys)
+        values[:, 0, 0] = 1
+        for scale, expected in (("sqrt_dim", plain), ("entropy_invariant", invariant)):
+            layer = MultiHeadAttention(1, use_bias=False, attention_scale=scale)
+            layer(query, keys, values)
+            for weight in layer.weights:
+                weight.assign(np.eye(64))
+            found = to_numpy(layer(query, keys, values))[..., 0]
+            assert found.mean() == pytest.approx(expected, abs=0.01)

@@ -217,3 +217,87 @@ def test_batches_of_different_lengths_train_in_one_graph(kind):
 
     history = model.fit(Growing(), epochs=3, shuffle=False, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
+
+
+@each
+def test_minus_infinity_forbids_and_huge_scores_have_finite_gradients(kind):
+    layer = built(kind)
+    hidden = np.where(MASK[..., None], LOGITS, -np.inf).astype("float32")  # bert4keras's mask
+    expected = numpy(layer.sparse_loss(Y, layer(LOGITS, mask=MASK)))
+    np.testing.assert_allclose(numpy(layer.sparse_loss(Y, layer(hidden))), expected, rtol=1e-6)
+    np.testing.assert_allclose(numpy(layer.sparse_loss(Y, hidden)), expected, rtol=1e-6)
+    forbidden = LOGITS.copy()
+    forbidden[0, 1, (Y[0, 1] + 1) % LABELS] = -np.inf
+    found = numpy(layer.sparse_loss(Y, layer(forbidden, mask=MASK)))
+    without = np.where(np.isinf(forbidden), -1e9, forbidden)[0]
+    assert found[0] == pytest.approx(-log_probability(kind, without, TRANS, Y[0]), rel=1e-5)
+    for scores in (hidden, forbidden, LOGITS * 1e4, LOGITS * -1e4):
+        variable = keras.Variable(scores)
+
+        def objective(variable=variable):
+            return ops.sum(layer.sparse_loss(Y, layer(variable.value, mask=MASK)))
+
+        value, gradients = backend.value_and_grad(
+            objective, [variable, *layer.trainable_variables]
+        )()
+        assert np.isfinite(numpy(value))
+        assert all(np.isfinite(numpy(g)).all() for g in gradients)
+
+
+@each
+def test_a_forbidden_transition(kind):
+    pairs, trans = set(itertools.pairwise(Y[0].tolist())), TRANS.copy()
+    forbidden = next(p for p in itertools.product(range(LABELS), repeat=2) if p not in pairs)
+    trans[forbidden] = -np.inf
+    layer = built(kind, trans)
+    found = numpy(layer.sparse_loss(Y[:1], layer(LOGITS[:1])))[0]
+    finite = np.where(np.isinf(trans), -1e9, trans)
+    assert found == pytest.approx(-log_probability(kind, LOGITS[0], finite, Y[0]), rel=1e-5)
+
+
+@each
+def test_a_single_position(kind):
+    layer = built(kind)
+    found = numpy(layer.sparse_loss(Y[:, :1], layer(LOGITS[:, :1])))
+    expected = [-log_softmax(f[0])[y[0]] for f, y in zip(LOGITS, Y, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_array_equal(layer.decode(LOGITS[:, :1])[:, 0], LOGITS[:, 0].argmax(-1))
+
+
+def test_gradients_of_the_crf_are_marginals_minus_the_gold_path():
+    layer, variable = built("crf"), keras.Variable(LOGITS[:1])
+    _, (by_logits, by_trans) = backend.value_and_grad(
+        lambda: ops.sum(layer.sparse_loss(Y[:1], layer(variable.value))),
+        [variable, layer.weights[0]],
+    )()
+    paths = np.array(list(itertools.product(range(LABELS), repeat=LENGTH)))
+    p = np.array([np.exp(log_probability("crf", LOGITS[0], TRANS, path)) for path in paths])
+    eye = np.eye(LABELS)
+    marginals = np.einsum("p,pkl->kl", p, eye[paths]) - eye[Y[0]]
+    np.testing.assert_allclose(numpy(by_logits)[0], marginals, atol=1e-5)
+    pairs = np.einsum("p,pka,pkb->ab", p, eye[paths[:, :-1]], eye[paths[:, 1:]])
+    pairs -= np.einsum("ka,kb->ab", eye[Y[0, :-1]], eye[Y[0, 1:]])
+    np.testing.assert_allclose(numpy(by_trans), pairs, atol=1e-5)
+
+
+@each
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_low_precision_scores_are_computed_in_float32(kind, policy):
+    low = keras.DTypePolicy(policy).compute_dtype
+    layer, exact = built(kind, dtype=policy), built(kind)
+    scores = ops.cast(LOGITS, low)
+    rounded = numpy(ops.cast(scores, "float32"))
+    output = layer(scores, mask=MASK)
+    assert keras.backend.standardize_dtype(output.dtype) == "float32"
+    assert keras.backend.standardize_dtype(layer.weights[0].dtype) == "float32"
+    found = numpy(layer.sparse_loss(Y, output))
+    expected = numpy(exact.sparse_loss(Y, exact(rounded, mask=MASK)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_array_equal(layer.decode(output), exact.decode(rounded, MASK))
+    inputs = keras.Input((LENGTH, 4))
+    layer = MAKE[kind](dtype=policy)
+    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS, dtype=policy)(inputs)))
+    model.compile(keras.optimizers.Adam(0.1), layer.sparse_loss)
+    x = RNG.normal(size=(4, LENGTH, 4)).astype("float32")
+    losses = model.fit(x, Y, epochs=8, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]

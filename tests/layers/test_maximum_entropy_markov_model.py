@@ -1,5 +1,6 @@
 """What is special to a MEMM; see also test_label_paths.py."""
 
+import keras
 import numpy as np
 import pytest
 from layers.test_label_paths import LABELS, LOGITS, MASK, TRANS, Y, built, numpy
@@ -26,7 +27,7 @@ def test_a_product_of_full_rank_is_any_matrix():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_layer_of_low_rank_trains(bidirectional):
+def test_low_rank(bidirectional):
     layer = layers.MaximumEntropyMarkovModel(hidden_dim=2, bidirectional=bidirectional)
     output = layer(LOGITS)
     assert tuple(layer.trans.shape) == (LABELS, LABELS)
@@ -38,3 +39,16 @@ def test_a_layer_of_low_rank_trains(bidirectional):
 def test_bad_rank():
     with pytest.raises(ValueError, match="`hidden_dim` must be at least 1"):
         layers.MaximumEntropyMarkovModel(hidden_dim=0)
+
+
+@pytest.mark.parametrize("lr_multiplier", [1, 100])
+def test_low_rank_starts_as_small_with_a_multiplier_and_trains(lr_multiplier):
+    keras.utils.set_random_seed(0)
+    layer = layers.MaximumEntropyMarkovModel(lr_multiplier=lr_multiplier, hidden_dim=2)
+    inputs = keras.Input((None, LABELS))
+    model = keras.Model(inputs, layer(inputs))
+    limit = np.sqrt(6 / (LABELS + 2))
+    assert 0 < np.abs(numpy(layer.trans)).max() <= 2 * limit**2 + 1e-6
+    model.compile(keras.optimizers.Adam(0.05 / lr_multiplier), layer.sparse_loss)
+    losses = model.fit(LOGITS, Y, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from contract import assert_close, to_numpy
+from scipy import stats
 
 from kexue_keras import backend
 from kexue_keras.layers import MultiHeadAttention, PerformerAttention
@@ -44,6 +45,50 @@ def test_linear_sums_equal_the_quadratic_form(causal, chunk):
     found = to_numpy(layer.attend(q, k, v, mask))
     expected = quadratic(layer, q, k, v, visible)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    found = to_numpy(layer.attend(q / 2, k / 2, v, mask))
+    np.testing.assert_allclose(found, quadratic(layer, q / 2, k / 2, v, visible), atol=2e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradients_are_those_of_the_quadratic_form(causal):
+    layer = PerformerAttention(1, num_features=6, causal=causal, chunk=2, seed=1)
+    layer(normal(1, 3, 4))
+    q, k, v, w = (normal(1, 1, 5, 4) for _ in range(4))
+    visible = np.tril(np.ones((1, 5, 5), bool)) if causal else np.ones((1, 5, 5), bool)
+    variables = [keras.Variable(x) for x in (q, k, v)]
+    _, gradients = backend.value_and_grad(
+        lambda: keras.ops.sum(layer.attend(*(x.value for x in variables)) * w), variables
+    )()
+    for place, gradient in enumerate(gradients):
+        expected = np.zeros(q.shape)
+        for index in np.ndindex(q.shape):
+            values = []
+            for step in (1e-5, -1e-5):
+                moved = [x.astype("float64") for x in (q, k, v)]
+                moved[place][index] += step
+                values.append((quadratic(layer, *moved, visible) * w).sum())
+            expected[index] = (values[0] - values[1]) / 2e-5
+        np.testing.assert_allclose(to_numpy(gradient), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_weights_at_huge_scores_sum_to_one_or_vanish(causal):
+    layer = PerformerAttention(1, num_features=16, causal=causal, chunk=4, seed=0)
+    layer(normal(1, 3, 4))
+    variables = [keras.Variable(normal(2, 1, 10, 4) * 100) for _ in range(2)]
+    mask = np.ones((2, 10), bool)
+    mask[1] = False
+    ones = np.ones((2, 1, 10, 4), "float32")
+
+    def attended():
+        return layer.attend(*(x.value for x in variables), ones, mask)
+
+    found = to_numpy(attended())
+    np.testing.assert_array_equal(found[1], 0)
+    near_one = np.abs(found[0] - 1) < 1e-5
+    assert near_one.all() if not causal else (near_one | (found[0] == 0)).all()
+    _, gradients = backend.value_and_grad(lambda: keras.ops.sum(attended()), variables)()
+    assert all(np.isfinite(to_numpy(g)).all() for g in gradients)
 
 
 def test_outputs_are_convex_combinations_of_values():
@@ -89,6 +134,31 @@ def test_features_are_orthogonal_and_their_estimate_unbiased():
         # E exp(w . v) = exp(|v|^2 / 2); without the signs of R it is off by 5 and more errors
         error = values.std() / np.sqrt(len(values))
         assert abs(values.mean() - np.exp(1.62)) < 4 * error
+    blocks = draws.reshape(3000, 16, 16)
+    for i in (0, -1):  # of a plain QR, the first diagonal elements are all negative
+        assert abs(np.sign(blocks[:, i, i]).mean()) < 5 / np.sqrt(3000)
+    assert stats.kstest((draws**2).sum(-1), stats.chi2(16).cdf).pvalue > 1e-3
+    w = orthogonal_features(20, 8, np.random.default_rng(0)).astype("float64")
+    for part in (slice(0, 8), slice(8, 16), slice(16, 20)):
+        products = w[part] @ w[part].T
+        np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-4)
+
+
+@pytest.mark.once
+def test_variance_of_independent_features_is_the_derived_one_and_of_orthogonal_ones_smaller():
+    layer, rng = PerformerAttention(1, num_features=200_000, seed=0), np.random.default_rng(2)
+    layer(normal(1, 3, 4))
+    layer.projection.assign(rng.normal(size=(200_000, 4)))
+    q, k = (rng.normal(size=4).astype("float32") * 0.35 for _ in range(2))
+    values = np.exp(sum(to_numpy(layer.exponents(x[None])) for x in (q, k)).astype("float64"))
+    q, k = (x.astype("float64") * 4**-0.25 for x in (q, k))
+    assert values.mean() == pytest.approx(np.exp(q @ k), rel=0.01)
+    variance = (np.exp(((q + k) ** 2).sum()) - 1) * np.exp(2 * q @ k)
+    assert values.var() == pytest.approx(variance, rel=0.05)
+    v = 0.5 * np.eye(8)[0]
+    draws = np.stack([orthogonal_features(8, 8, rng) for _ in range(20_000)])
+    independent = (np.exp(0.5) - np.exp(0.25)) / 8
+    assert np.exp(draws @ v).mean(1).var() < 0.98 * independent
 
 
 def test_the_future_and_padding_change_nothing():

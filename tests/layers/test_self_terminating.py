@@ -1,10 +1,12 @@
 """The self-terminating head: probabilities, the bound, and that greedy decoding stops."""
 
 import contract
+import keras
 import numpy as np
 import pytest
 from contract import to_numpy
 
+from kexue_keras import backend
 from kexue_keras.layers import SelfTerminating
 
 RNG = np.random.default_rng(0)
@@ -48,6 +50,10 @@ def test_the_end_never_becomes_less_probable_and_stays_above_its_bound():
     assert (np.diff(end, axis=1) >= -1e-6).all()
     bound = 1 - 0.98 ** np.arange(1, 201)
     assert (end >= bound - 1e-5).all()
+    layer.end_dense.kernel.assign(np.zeros((6, 1)))
+    layer.end_dense.bias.assign([100.0])
+    end = np.exp(to_numpy(layer(hidden)).astype("float64"))[..., 3]
+    np.testing.assert_allclose(end, bound[None].repeat(4, 0), rtol=1e-3)
 
 
 def test_greedy_decoding_stops_after_69_tokens_even_if_the_model_never_wants_to():
@@ -56,7 +62,7 @@ def test_greedy_decoding_stops_after_69_tokens_even_if_the_model_never_wants_to(
     layer.end_dense.bias.assign([100.0])
     layer.token_dense.bias.assign([100.0, 0, 0, 0, 0])
     greedy = to_numpy(layer(np.zeros((1, 80, 6), "float32"))).argmax(-1)[0]
-    assert greedy[:68].tolist() == [0] * 68 and (greedy[69:] == 3).all()
+    assert greedy[:68].tolist() == [0] * 68 and (greedy[68:] == 3).all()
 
 
 def test_masked_positions_are_passed_over():
@@ -83,6 +89,28 @@ def test_huge_states_are_finite(size):
     layer = built()
     assert np.isfinite(to_numpy(layer(HIDDEN * size))).all()
     contract.check_gradients(layer, (HIDDEN * abs(size),), without_gradient=("kernel", "bias"))
+    hidden = keras.Variable(HIDDEN * size)
+    _, (gradient,) = backend.value_and_grad(
+        lambda: keras.ops.sum(layer(hidden.value)[:, 2:4]), [hidden]
+    )()
+    assert np.isfinite(to_numpy(gradient)).all()
+
+
+@pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 2e-2), ("mixed_bfloat16", 1e-1)])
+def test_in_mixed_precision_the_probabilities_are_float32(policy, tolerance):
+    exact = built()
+    layer = SelfTerminating.from_config({**exact.get_config(), "dtype": policy})
+    layer(HIDDEN)
+    layer.set_weights(exact.get_weights())
+    output = layer(HIDDEN)
+    assert keras.backend.standardize_dtype(output.dtype) == "float32"
+    found = np.exp(to_numpy(output).astype("float64"))
+    np.testing.assert_allclose(found, reference(exact, HIDDEN), atol=tolerance)
+    long = RNG.normal(size=(2, 200, 6)).astype("float32")
+    found = np.exp(to_numpy(layer(long)).astype("float64"))
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    assert (np.diff(found[..., 3], axis=1) >= -1e-6).all()
+    assert (found[..., 3] >= 1 - 0.99 ** np.arange(1, 201) - 1e-5).all()
 
 
 def test_contract(tmp_path):

@@ -62,10 +62,51 @@ def test_a_shift_of_scale_changes_neither_output_nor_loss():
     np.testing.assert_allclose(mlp(x, shifted, cumulative), output, rtol=1e-5)
     assert np.abs(mlp(x, shifted, of_article) - output).max() > 0.1
     regularizer = WeightScaleShiftInvariant(1.0, 1.0)
-    before, after = (sum(float(regularizer(w)) for w in ws) for ws in (weights, shifted))
-    assert after == pytest.approx(before, rel=1e-6)
+    for terms in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        regularizer = WeightScaleShiftInvariant(*terms)
+        before, after = (sum(float(regularizer(w)) for w in ws) for ws in (weights, shifted))
+        assert after == pytest.approx(before, rel=1e-6)
     squares = [sum((w**2).sum() for w in ws) for ws in (weights, shifted)]
-    assert squares[1] > 1.2 * squares[0]
+    by_layer = [f**2 * (w**2).sum() for f, w in zip(factors, weights, strict=True)]
+    assert squares[1] == pytest.approx(sum(by_layer)) and squares[1] > 2 * squares[0]
+
+
+def test_the_smallest_sum_of_squares_that_a_shift_of_scale_can_reach():
+    weights = [RNG.normal(size=(4, 4)) * size for size in (0.3, 1.0, 5.0)]
+    norms = np.array([np.linalg.norm(w) for w in weights])
+    lowest = 3 * norms.prod() ** (2 / 3)
+    best = norms.prod() ** (1 / 3) / norms
+    assert best.prod() == pytest.approx(1) and ((best * norms) ** 2).sum() == pytest.approx(lowest)
+    regularizer = WeightScaleShiftInvariant(1.0, 1.0)
+    expected = sum(float(regularizer(w.astype("float32"))) for w in weights)
+    for _ in range(50):
+        factors = np.exp(RNG.normal(size=3))
+        factors /= factors.prod() ** (1 / 3)
+        assert ((factors * norms) ** 2).sum() >= lowest * (1 - 1e-9)
+    moved = [(w * f).astype("float32") for w, f in zip(weights, best, strict=True)]
+    assert sum(float(regularizer(w)) for w in moved) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_low_precision_weights_are_computed_in_float32(dtype, size):
+    w = ops.cast(RNG.normal(size=(3, 4)) * size, dtype)
+    rounded = to_numpy(ops.cast(w, "float32"))
+    found = WeightScaleShiftInvariant(0.3, 0.7)(w)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    assert float(found) == pytest.approx(reference(rounded, 0.3, 0.7), rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_layer_in_mixed_precision_trains(policy):
+    dense = keras.layers.Dense(
+        2, kernel_regularizer=WeightScaleShiftInvariant(0.1, 0.2), dtype=policy
+    )
+    model = keras.Sequential([keras.Input((3,)), dense])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
+    losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
 def test_zero_weights_are_finite():
