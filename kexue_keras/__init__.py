@@ -26,15 +26,21 @@ _SUBMODULES = (
     "datasets",
     "decoding",
     "equations",
+    "few_shot",
     "layers",
     "losses",
     "metrics",
     "models",
+    "move_scorer",
     "ops",
+    "patterns",
     "regularizers",
+    "seq2seq",
     "similarity",
+    "text_segments",
     "tokenizers",
     "xiangqi",
+    "xiangqi_players",
 )
 
 __all__ = ["__version__", *_SUBMODULES]

@@ -147,11 +147,15 @@ def load_labelled(path: PathLike) -> list[tuple[list[str], list[str]]]:
     return sentences
 
 
-def load_xiangqi(path: PathLike) -> list[tuple[str, list[str]]]:
+def load_xiangqi(path: PathLike, check: bool = False) -> list[tuple[str, list[str]]]:
     """Games as `(result, moves)` of each line `result TAB moves`.
 
     The result is `1-0` (red won), `0-1`, `1/2-1/2` or `*` (unknown); the moves are in ICCS, such
-    as `h2e2`. They are not checked against the rules: `kexue_keras.xiangqi` does that.
+    as `h2e2`.
+
+    Args:
+        path: the file.
+        check: replay every game by the rules; a move that they forbid is an error.
     """
     games = []
     for number, (result, moves) in read_columns(path, ("result", "moves")):
@@ -166,7 +170,19 @@ def load_xiangqi(path: PathLike) -> list[tuple[str, list[str]]]:
                 f"Received: {moves[:40]!r}"
             )
         games.append((result, moves.split(" ")))
+        if check:
+            _check_game(games[-1][1], f"{path}:{number}")
     return games
+
+
+def _check_game(moves, where):
+    # not every user of this module has pyffish
+    from kexue_keras.xiangqi import Board, IllegalMove
+
+    try:
+        Board().extend(moves)
+    except IllegalMove as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def split_subject(text: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from kexue_keras.xiangqi import Board
 from kexue_keras.xiangqi_notation import square
@@ -165,7 +166,14 @@ def play_game(
     return (board, None, "ply limit") if result is None else (board, *result)
 
 
-def play_match(a: Player, b: Player, games: int, seed: int = 0, max_plies: int = 300) -> Match:
+def play_match(
+    a: Player,
+    b: Player,
+    games: int,
+    seed: int = 0,
+    max_plies: int = 300,
+    progress: bool = False,
+) -> Match:
     """Plays games between two players, who take turns with red.
 
     Args:
@@ -174,6 +182,7 @@ def play_match(a: Player, b: Player, games: int, seed: int = 0, max_plies: int =
         games: number of games.
         seed: decides, with the number of a game, what the players draw in it.
         max_plies: half moves after which a game is a draw.
+        progress: show a progress bar on a terminal.
 
     Raises:
         IllegalMove: a player chose one.
@@ -187,7 +196,7 @@ def play_match(a: Player, b: Player, games: int, seed: int = 0, max_plies: int =
     if games < 1:
         raise ValueError(f"`games` must be at least 1. Received: {games}")
     outcomes, reasons, plies = Counter(), Counter(), []
-    for number in range(games):
+    for number in tqdm(range(games), unit="game", disable=None if progress else True):
         side, other = ("red", "black") if number % 2 == 0 else ("black", "red")
         players = {side: a, other: b}
         rng = random.Random(f"{seed}:{number}")

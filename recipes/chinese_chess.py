@@ -128,8 +128,8 @@ class Config:
 def load_games(config):
     """Moves of the training games, of the held-out ones, and of those for the final figures."""
     train, valid, test = (
-        [moves for path in paths for _, moves in datasets.load_xiangqi(path)]
-        for paths in (config.train, config.valid, config.test)
+        [moves for path in paths for _, moves in datasets.load_xiangqi(path, check)]
+        for paths, check in ((config.train, False), (config.valid, True), (config.test, True))
     )
     held_out = set(map(tuple, valid + test))
     train = [moves for moves in train if tuple(moves) not in held_out]
@@ -306,10 +306,14 @@ def report(config, scorer, games):
     for name, label in MEASURES.items():
         mean = np.mean([row[name] for row in rows])
         print(f"  {label}: {mean:.2f}" if name == "bits" else f"  {label}: {mean:.2%}")
+    matches = {}
     for opponent in (RandomPlayer(), CapturePlayer()) if config.matches else ():
-        player = ModelPlayer(scorer)
-        match = play_match(player, opponent, config.matches, config.seed, config.max_plies)
+        arguments = config.matches, config.seed, config.max_plies, True
+        match = play_match(ModelPlayer(scorer), opponent, *arguments)
         print(f"against the {opponent.name} player: {match}")
+        matches[opponent.name] = dataclasses.asdict(match)
+        with replacing(config.output / "matches.json") as temporary:
+            temporary.write_text(json.dumps(matches), encoding="utf-8")
 
 
 # ---- play
@@ -363,6 +367,10 @@ def play(scorer, side):
 
 def main(config):
     asks = config.play or config.web
+    if config.play and config.web:
+        raise ValueError("`play` and `web` exclude each other. Received: both")
+    if config.web:
+        from chinese_chess_web import serve
     config = config.as_trained() if asks else config
     model = build_model(config)
     scorer = MoveScorer(model)
@@ -370,8 +378,6 @@ def main(config):
         model.load_weights(config.output / "best.weights.h5")
         scorer.score([], Board().legal_moves())  # compiles, so that the first move is quick
     if config.web:
-        from chinese_chess_web import serve
-
         serve(scorer, config.host, config.port)
     elif config.play:
         play(scorer, config.side)
@@ -383,7 +389,10 @@ def main(config):
 
 
 if __name__ == "__main__":
+    chosen = tyro.cli(Config)
     try:
-        main(tyro.cli(Config))
+        main(chosen)
     except KeyboardInterrupt:
+        if chosen.play or chosen.web:
+            sys.exit(0)
         sys.exit("\nstopped; the same command continues after the last complete epoch")

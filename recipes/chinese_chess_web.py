@@ -11,10 +11,14 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field, StringConstraints
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+try:
+    from fastapi import FastAPI, HTTPException
+    from fastapi.responses import HTMLResponse
+    from pydantic import BaseModel, Field, StringConstraints
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+except ModuleNotFoundError as error:
+    hint = f'The browser version needs more packages: pip install -e ".[web]". Received: {error}'
+    raise ModuleNotFoundError(hint) from error
 
 from kexue_keras.xiangqi import Board, IllegalMove
 
@@ -141,6 +145,9 @@ def serve(scorer, host, port):
     """Serves until Ctrl-C."""
     import uvicorn
 
-    app = create_app(scorer, ("127.0.0.1", "localhost", host) if is_loopback(host) else ("*",))
-    print(f"open http://{host}:{port} in a browser; Ctrl-C ends", flush=True)
+    name = f"[{host}]" if ":" in host else host
+    # the second spelling: a Host header of IPv6 is cut at its first colon by some versions
+    hosts = ("127.0.0.1", "localhost", name, name.split(":")[0])
+    app = create_app(scorer, hosts if is_loopback(host) else ("*",))
+    print(f"open http://{name}:{port} in a browser; Ctrl-C ends", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")

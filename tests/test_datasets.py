@@ -1,5 +1,6 @@
 """The readers: small files written here, every kind of damage, and the real data sets."""
 
+import functools
 import gzip
 import json
 import lzma
@@ -110,6 +111,11 @@ def test_absent_file(tmp_path, load, good):
         (datasets.load_xiangqi, "1-0\th2e2\n2-0\th2e2\n", ":2: the result must be.*'2-0'"),
         (datasets.load_xiangqi, "1-0\th2e2 j2e2\n", ":1: moves must be like h2e2"),
         (datasets.load_xiangqi, "1-0\n", ":1: must have 2 columns"),
+        (
+            functools.partial(datasets.load_xiangqi, check=True),
+            "1-0\th2e2\n1-0\th2e2 h9h8\n",
+            ":2: .*h9h8",
+        ),
         (load_questions, lines(QUESTION, {"question": "?"}), ":2: must have the field 'answer'"),
         (load_questions, lines(QUESTION | {"answer": "a ||| b"}), ":1: 'answer' must be"),
         (datasets.load_qa, '[\n{"question"\n', ":2: must be JSON"),

@@ -115,6 +115,22 @@ def test_other_names_of_this_computer_are_refused(web, client):
     assert not web.is_loopback("0.0.0.0") and not web.is_loopback("example.org")
 
 
+def test_an_address_of_ipv6(web, client, monkeypatch, capsys):
+    import uvicorn
+
+    served = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.append((app, options)))
+    web.serve(client.app.state, "::1", 8123)
+    assert "open http://[::1]:8123 in" in capsys.readouterr().out
+    (app, options), answers = served[0], []
+    assert options["host"] == "::1"
+    with type(client)(app, base_url="http://[::1]:8123") as local:
+        answers.append(local.get("/").status_code)
+    with type(client)(app, base_url="http://example.org") as foreign:
+        answers.append(foreign.get("/").status_code)
+    assert answers == [200, 400]
+
+
 # ---- in a browser
 
 
