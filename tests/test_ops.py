@@ -28,6 +28,8 @@ def reference(x, y, sign):
 
 def test_the_articles_examples():
     np.testing.assert_allclose(multiply(12.3, 4.56), 53.68, rtol=1e-6)
+    assert multiply(12.296875, 4.5546875) == 53.625  # with mantissas of six bits
+    assert 1 - 53.625 / 56.088 == pytest.approx(0.0439, abs=1e-4)
     assert multiply(1.5, 1.5) == 2.0
     assert divide(1.0, 1.5) == 0.75
 
@@ -156,3 +158,7 @@ def test_errors():
         ops.mitchell_matmul(np.ones((2, 3)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="`block_size` must be at least 1. Received: 0"):
         ops.mitchell_matmul(np.ones((2, 3)), np.ones((3, 2)), 0)
+
+
+def test_subnormal_numbers_count_as_zero():
+    assert multiply(1e-40, 2.0) == 0 and divide(1e-40, 2.0) == 0

@@ -62,6 +62,22 @@ def test_an_unlikely_end_stays_only_in_consistent_sampling():
         assert (probability > 0) == consistent
 
 
+def test_the_end_of_probability_1e_9_has_exactly_its_share():
+    p = np.array([0.5, 0.3, 0.2 - 1e-9, 1e-9])
+    logits = np.log(p).astype("float32")[None, None]
+    for consistent in (False, True):
+        weights, tokens = sampling.candidates(
+            ops.convert_to_tensor(logits), options(None, 0.9, consistent), 1.0, 0.9
+        )
+        weights, tokens = np.asarray(weights, "float64"), np.asarray(tokens)
+        share = weights[tokens == END].sum() / weights.sum()
+        if consistent:
+            expected = truncated(p, None, 0.9, END)[END]
+            np.testing.assert_allclose(share, expected, rtol=1e-4)
+        else:
+            assert share == 0
+
+
 def test_extreme_logits_and_temperatures_stay_finite():
     logits = np.array([[[3e4, -3e4, -np.inf, 2.9e4]]], "float32")
     for temperature in (1e-30, 1e30):
@@ -232,6 +248,13 @@ def test_consistent_sampling_ends_where_the_plain_one_does_not():
     consistent = generator.random_sample([[0]], n=50, topk=1, seed=0, consistent=True)[0]
     assert all(len(ids) == 40 and 1 not in ids for ids in plain)
     assert sum(ids[-1] == 1 for ids in consistent) >= 45
+    tables = np.zeros((1, 40, 3, 3))
+    tables[...] = np.log([0.5, 0.42, 0.08])
+    generator = decoding.Generator(TableModel(tables), end_id=2, maxlen=40)
+    plain = generator.random_sample([[0]], n=50, topp=0.9, seed=0)[0]
+    consistent = generator.random_sample([[0]], n=50, topp=0.9, seed=0, consistent=True)[0]
+    assert all(len(ids) == 40 and 2 not in ids for ids in plain)
+    assert sum(ids[-1] == 2 for ids in consistent) >= 40
 
 
 def test_no_prompts(generator):

@@ -95,8 +95,12 @@ def test_extreme_and_masked_scores_stay_finite(at_most):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_low_precision_scores_are_computed_in_float32(dtype):
     scores = keras.ops.cast(SCORES, dtype)
-    found = loss_of(labels(2), scores, 2)
+    y_true = labels(2)
+    found = loss_of(y_true, scores, 2)
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    rounded = to_numpy(keras.ops.cast(scores, "float32"))
+    expected = [sets(s, [2]) - s[t == 1].sum() for s, t in zip(rounded, y_true, strict=True)]
+    np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_refused_arguments():

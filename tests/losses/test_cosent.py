@@ -129,6 +129,19 @@ def test_low_precision_is_summed_in_float32(loss, dtype):
     np.testing.assert_allclose(float(found), reference(LABELS["binary"], exact), rtol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_in_mixed_precision_trains(policy):
+    if keras.backend.backend() == "torch":
+        policy = "mixed_bfloat16"  # float16 products are not implemented on every CPU
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense(1, activation="tanh", dtype=policy)
+    model = keras.Sequential([keras.Input((4,)), dense])
+    model.compile(keras.optimizers.Adam(0.05), losses.CoSENT())
+    x = RNG.normal(size=(20, 4)).astype("float32")
+    history = model.fit(x, LABELS["grades"], epochs=6, verbose=0, batch_size=20).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+
+
 def test_errors():
     with pytest.raises(ValueError, match="same number.*Received: 3 labels, 4 scores"):
         losses.cosent_loss(np.zeros(3), np.zeros(4))

@@ -139,6 +139,58 @@ def test_low_precision_scores_are_summed_in_float32(dtype):
         assert keras.backend.standardize_dtype(found.dtype) == "float32"
     found = to_numpy(dense_loss(LABELS, scores))
     np.testing.assert_allclose(found, reference(LABELS, exact), rtol=1e-5)
+    two = np.zeros_like(LABELS)
+    two[:, [0, 3]] = 1
+    found = to_numpy(sparse_loss(np.array([[0, 3]] * 6), scores))
+    np.testing.assert_allclose(found, reference(two, exact), rtol=1e-5)
+    through_cast = value_and_gradient(
+        lambda s: dense_loss(LABELS, keras.ops.cast(s, dtype)), exact
+    )[1]
+    gradient = value_and_gradient(lambda s: dense_loss(LABELS, s), exact)[1]
+    np.testing.assert_allclose(through_cast, gradient, rtol=1e-2, atol=1e-3)
+
+
+def test_another_threshold_is_a_shift_of_all_scores():
+    s0, s = 0.7, SCORES.astype("float64")
+    negative = np.log(np.exp(s0) + ((1 - LABELS) * np.exp(s)).sum(-1))
+    positive = np.log(np.exp(-s0) + (LABELS * np.exp(-s)).sum(-1))
+    found = to_numpy(dense_loss(LABELS, SCORES - np.float32(s0)))
+    np.testing.assert_allclose(found, negative + positive, rtol=1e-5)
+
+
+def test_it_is_at_most_the_sum_of_binary_crossentropies():
+    binary = np.log1p(np.exp(np.where(LABELS, -1, 1) * SCORES.astype("float64"))).sum(-1)
+    assert (to_numpy(dense_loss(LABELS, SCORES)) <= binary + 1e-5).all()
+    scores, labels = SCORES[:, :2], np.array([[1, 0]] * 6)
+    binary = np.log1p(np.exp(np.array([-1, 1]) * scores.astype("float64"))).sum(-1)
+    np.testing.assert_allclose(to_numpy(dense_loss(labels, scores)), binary, rtol=1e-5)
+
+
+def test_mask_zero_with_huge_scores():
+    ids = np.array([[1, 3], [2, 0], [0, 0]])
+    for size in (1e4, -1e4):
+        scores = np.array([[size, -size, 1, size]] * 3)
+        value, gradient = value_and_gradient(lambda s: sparse_loss(ids, s, mask_zero=True), scores)
+        assert np.isfinite(value) and np.isfinite(gradient).all() and not gradient[:, 0].any()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_model_in_mixed_precision_trains(policy, sparse):
+    if keras.backend.backend() == "torch":
+        policy = "mixed_bfloat16"  # float16 products are not implemented on every CPU
+    loss = (
+        losses.SparseMultilabelCategoricalCrossentropy()
+        if sparse
+        else losses.MultilabelCategoricalCrossentropy()
+    )
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(9, dtype=policy)])
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    x = RNG.normal(size=(6, 4)).astype("float32")
+    y = np.array([[0, 3]] * 6) if sparse else LABELS
+    history = model.fit(x, y, epochs=6, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
 
 
 def test_errors():

@@ -78,8 +78,23 @@ def test_forbidden_tokens_stay_finite():
     for value in (-1e30, -np.inf):
         logits = normal(3, 7, 11)
         logits[..., 10] = value
-        found = losses.sequence_crossentropy(TOKEN_IDS, MASK, logits)
+        variable = keras.Variable(logits)
+        found, (gradient,) = backend.value_and_grad(
+            lambda v=variable: losses.sequence_crossentropy(TOKEN_IDS, MASK, v.value), [variable]
+        )()
         np.testing.assert_allclose(to_numpy(found), reference(TOKEN_IDS, MASK, logits), rtol=1e-5)
+        assert np.isfinite(to_numpy(gradient)).all() and not to_numpy(gradient)[..., 10].any()
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_huge_logits_have_finite_losses_and_gradients(size):
+    logits = keras.Variable(size * normal(3, 7, 11))
+    found, (gradient,) = backend.value_and_grad(
+        lambda: losses.sequence_crossentropy(TOKEN_IDS, MASK, logits.value), [logits]
+    )()
+    expected = reference(TOKEN_IDS, MASK, to_numpy(logits.value))
+    np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5)
+    assert np.isfinite(to_numpy(gradient)).all() and to_numpy(gradient).any()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

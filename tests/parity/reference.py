@@ -262,9 +262,11 @@ def layer(arrays, name, inputs, config=None, arguments=None, calls=()):
 
 @command
 def label_layer(arrays, name, lr_multiplier):
-    """Loss, accuracy, transitions and best path of a CRF or MEMM."""
+    """Loss, accuracy, transitions and best paths of a CRF or MEMM; `mask` is optional."""
     tested = getattr(layers, name)(lr_multiplier=lr_multiplier)
-    output = tested(K.constant(arrays["logits"]))
+    mask = arrays.get("mask")
+    mask = None if mask is None else K.constant(mask, dtype="bool")
+    output = tested(K.constant(arrays["logits"]), mask=mask)
     K.set_value(tested._trans, arrays["trans"])
     y = K.constant(arrays["y"], dtype="int32")
     trans = K.eval(tested.trans)
@@ -273,7 +275,7 @@ def label_layer(arrays, name, lr_multiplier):
         "loss": K.eval(tested.sparse_loss(y, output)),
         "accuracy": np.array(K.eval(tested.sparse_accuracy(y, output))).mean(),
         "trans": trans,
-        "path": decoder.decode(arrays["logits"][0]),
+        "paths": np.array([decoder.decode(logits) for logits in arrays["logits"]]),
     }, {}
 
 

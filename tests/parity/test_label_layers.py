@@ -26,8 +26,8 @@ def ours(make):
     return layer, output
 
 
-def theirs(bert4keras, name):
-    arrays = {"logits": LOGITS, "trans": TRANS, "y": Y}
+def theirs(bert4keras, name, **more):
+    arrays = {"logits": LOGITS, "trans": TRANS, "y": Y, **more}
     return bert4keras.run("label_layer", arrays, name=name, lr_multiplier=2)
 
 
@@ -38,8 +38,27 @@ def test_crf(bert4keras):
     np.testing.assert_allclose(numpy(layer.sparse_loss(Y, output)), found["loss"], rtol=1e-4)
     accuracy = numpy(layer.sparse_accuracy(Y, output))
     assert accuracy == pytest.approx(float(found["accuracy"]), abs=1e-6)
-    path = layer.decode(LOGITS[:1])[0]
-    np.testing.assert_array_equal(path, found["path"])
+    np.testing.assert_array_equal(layer.decode(LOGITS), found["paths"])
+
+
+def test_masked_crf(bert4keras):
+    mask = np.arange(6) < np.array([[6], [4], [1]])
+    found = theirs(bert4keras, "ConditionalRandomField", mask=mask)
+    layer, _ = ours(layers.ConditionalRandomField)
+    output = layer(LOGITS, mask=mask)
+    np.testing.assert_allclose(numpy(layer.sparse_loss(Y, output)), found["loss"], rtol=1e-4)
+
+
+def test_memm_of_halved_scores_is_theirs(bert4keras):
+    """Their scores, fed to ours: everything after the first label halved, one way at a time."""
+    expected = theirs(bert4keras, "MaximumEntropyMarkovModel")
+    ways = []
+    for f, g, y in ((LOGITS, TRANS, Y), (LOGITS[:, ::-1], TRANS.T, Y[:, ::-1])):
+        layer = layers.MaximumEntropyMarkovModel(lr_multiplier=2, bidirectional=False)
+        output = layer(np.concatenate([f[:, :1], f[:, 1:] / 2], axis=1))
+        layer.weights[0].assign(g / 2)
+        ways.append(numpy(layer.sparse_loss(y, output)).mean() / Y.shape[1])
+    assert np.mean(ways) == pytest.approx(float(expected["loss"]), rel=1e-4)
 
 
 def test_memm_halves_its_scores_there_and_takes_the_mean_over_tokens(bert4keras):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tyro
@@ -117,6 +118,25 @@ def test_vector_scores_are_cosines_of_the_two_sentences(arguments, recipe):
             matcher.scores([pair[::-1] for pair in pairs]), scores, atol=1e-5
         )
         assert scores[0] < 0.999 and np.abs(scores).max() < 1 + 1e-5
+
+
+def test_sentence_bert_classifies_both_vectors_and_their_difference(arguments, recipe):
+    config = tyro.cli(recipe.Config, args=[*map(str, arguments)])
+    matcher = recipe.Matcher(config, "sbert", [0.0, 1.0], 0)
+    label = matcher.model.get_layer("Label")
+    size = label.kernel.shape[0] // 3
+    assert tuple(label.kernel.shape) == (3 * size, 2)
+    kernel = np.zeros((3 * size, 2), "float32")
+    kernel[2 * size :, 1] = 1
+    label.kernel.assign(kernel)
+    label.bias.assign([0.5, 0.25])
+    ids = [np.array([matcher.tokenizer.encode(text)[0]]) for text in ("我很好", "你不好")]
+    same = keras.ops.convert_to_numpy(matcher.model([ids[0], ids[0]]))[0]
+    np.testing.assert_allclose(same, [0.5, 0.25], atol=1e-6)
+    different = keras.ops.convert_to_numpy(matcher.model(ids))[0]
+    bert = [layer for layer in matcher.model.layers if isinstance(layer, keras.Model)][0]
+    u, v = (keras.ops.convert_to_numpy(bert([x, np.zeros_like(x)]))[0, 0] for x in ids)
+    np.testing.assert_allclose(different, [0.5, 0.25 + np.abs(u - v).sum()], rtol=1e-4)
 
 
 def test_figures_against_numpy(recipe):
