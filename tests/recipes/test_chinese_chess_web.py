@@ -247,7 +247,7 @@ def test_a_game_by_mouse(web, browser, tmp_path):
             page.wait(lambda: page.ready() and page.moves() == board.moves, f"{move} and a reply")
             assert page.text("message") == ""
             assert set(page.pieces()) == {
-                "abcdefghi"[i % 9] + str(i // 9) for i, p in enumerate(board._squares) if p != "."
+                "abcdefghi"[i % 9] + str(i // 9) for i, p in enumerate(board.squares) if p != "."
             }
         assert len(page.rows("moves")) == 6
         browser.save_screenshot(str(tmp_path / "game.png"))
@@ -270,6 +270,37 @@ def test_a_game_by_mouse(web, browser, tmp_path):
         assert page.rows("best") == []
         errors = [entry for entry in browser.get_log("browser") if "409" not in entry["message"]]
         assert errors == []
+
+
+class Failing(FirstMoves):
+    """Fails as long as it is told to."""
+
+    broken = True
+
+    def rank(self, history, moves):
+        if self.broken:
+            raise RuntimeError("no memory")
+        return super().rank(history, moves)
+
+
+@pytest.mark.slow
+def test_a_model_that_does_not_answer_can_be_asked_again(web, browser):
+    scorer = Failing()
+    with serving(web.create_app(scorer)) as address:
+        browser.get(address)
+        page = Page(browser)
+        page.wait(page.ready, "the start")
+        page.click("show-best")
+        page.click("h2")
+        page.click("e2")
+        page.wait(lambda: page.text("status") == "the model did not answer", "the failure")
+        assert page.moves() == ["h2e2"] and page.text("message") == "the request was refused"
+        scorer.broken = False
+        page.click("again")
+        page.wait(lambda: page.ready() and len(page.moves()) == 2, "the second attempt")
+        assert page.text("status") == "your move (red)"
+        assert not browser.find_element("id", "again").is_displayed()
+        assert [row.text for row in page.rows("moves")][0].startswith("炮二平五")
 
 
 def test_a_missing_browser_is_named(monkeypatch):
