@@ -102,6 +102,7 @@ class MultiHeadAttention(HeadProjections):
         attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`;
             "entropy_invariant": multiply them by `log(n) / log(train_length)` besides, n the number
             of keys that the query sees, so that attention stays as sharp on longer sequences.
+            (bert4keras counts at least 16 keys, which the article's formula does not.)
         train_length: length at which the two scales are the same.
         normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
         dropout: dropout rate of the attention probabilities.
