@@ -294,6 +294,11 @@ def test_low_precision_scores_are_computed_in_float32(kind, policy):
     expected = numpy(exact.sparse_loss(Y, exact(rounded, mask=MASK)))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_array_equal(layer.decode(output), exact.decode(rounded, MASK))
+
+
+@pytest.mark.parametrize("kind, policy", [("crf", "mixed_float16"), ("bi-memm", "mixed_bfloat16")])
+def test_a_model_in_mixed_precision_trains(kind, policy):
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((LENGTH, 4))
     layer = MAKE[kind](dtype=policy)
     model = keras.Model(inputs, layer(keras.layers.Dense(LABELS, dtype=policy)(inputs)))
