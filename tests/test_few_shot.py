@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint
 
+from kexue_keras import datasets
 from kexue_keras.few_shot import FewShot, Options
 from kexue_keras.patterns import Pattern
 
@@ -77,3 +78,28 @@ def test_words_unknown_to_the_vocabulary_are_refused(lab):
     other = FewShot(dataclasses.replace(lab.options), {"good": "很", "bad": "龘"})
     with pytest.raises(ValueError, match="known tokens"):
         other.filled_scores(other.language_model(0), PATTERN, TEXTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "template, right",
+    [
+        ("[MASK]满意。{text}", 1703),
+        ("[MASK]好。{text}", 1558),
+        ("[MASK]理想。{text}", 1554),
+        ("感觉如何？[MASK]满意。{text}", 1701),
+    ],
+)
+def test_published_zero_shot_numbers_of_the_real_checkpoint(shared, template, right):
+    folder = shared / "checkpoints" / "tiny_zh"
+    options = Options(
+        config_path=folder / "bert_config.json",
+        checkpoint_path=folder / "bert_model.ckpt",
+        dict_path=folder / "vocab.txt",
+    )
+    lab = FewShot(options, {"1": "很", "0": "不"})
+    samples = datasets.load_sentiment(shared / "data" / "sentiment" / "valid.tsv.xz")
+    scores = lab.filled_scores(lab.language_model(0), Pattern(template), [t for t, _ in samples])
+    found = [lab.labels[i] for i in scores.argmax(axis=1)]
+    count = sum(a == str(b) for a, (_, b) in zip(found, samples, strict=True))
+    assert len(samples) == 2111 and abs(count - right) <= 2
