@@ -122,6 +122,7 @@ class Batches(keras.utils.PyDataset):
         # With an augmentation any array may turn out longer or shorter.
         varies = (self._sizes != self._sizes[:1]).any(axis=0)
         self._varies = varies | bool(augment)
+        self._always_longest = np.zeros_like(self._varies)
         self._inside_epoch = False
         self.epoch = 0
 
@@ -136,12 +137,10 @@ class Batches(keras.utils.PyDataset):
             raise IndexError(f"`index` must be below {len(plan.batches)}. Received: {index}")
         plan.fetched.add(index)
         rows, sizes = self._rows(plan, index)
-        if index:
-            first, alike = self._opening(plan)
-            greatest = len(self.buckets) - 1
-            sizes[alike & (first == greatest)] = greatest
-            if index == 1:
-                sizes[alike & (first < greatest)] += 1
+        longer, longest = self._opening(plan)
+        if index == 1:
+            sizes[longer] += 1
+        sizes[longest | self._always_longest] = len(self.buckets) - 1
         lengths = np.array(self.buckets)[sizes]
         size = self.batch_size if self.fill else len(rows)
         places = dict(zip(self._padded, lengths.tolist(), strict=True))
@@ -277,10 +276,20 @@ class Batches(keras.utils.PyDataset):
         return rows, np.searchsorted(self.buckets, longest)
 
     def _opening(self, plan: "_Plan") -> tuple[np.ndarray, np.ndarray]:
-        """What the first batch needs, and where the second needs the same though others do not."""
+        """Arrays padded by one bucket more in the second batch, and to the last bucket in all.
+
+        Keras takes lengths for fixed that are the same in the first two batches. Where the two need
+        the same though others do not, the second is padded further, or, if that is impossible, all
+        batches are as long as can be: those of the epoch, and after epoch 0, which Keras looks at
+        when a training begins, those of every epoch.
+        """
         if not plan.opening:
-            first, second = (self._rows(plan, i)[1] for i in (0, 1))
-            plan.opening.append((first, self._varies & (first == second)))
+            first, second = (self._rows(plan, i)[1] for i in (0, min(1, len(plan.batches) - 1)))
+            alike = self._varies & (first == second)
+            longest = (first == len(self.buckets) - 1) | (len(plan.batches) == 1)
+            plan.opening.append((alike & ~longest, alike & longest))
+            if plan.epoch == 0:
+                self._always_longest = alike & longest
         return plan.opening[0]
 
     def _arrange(self, arrays: list[np.ndarray], count: int) -> tuple:

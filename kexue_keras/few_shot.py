@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kexue_keras import backend, datasets, layers, models, tokenizers
+from kexue_keras.fine_tuning import Snapshot
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask, Verbalizer
 
@@ -100,18 +101,9 @@ class FewShot:
             model, loss = build()
             optimizer = keras.optimizers.Adam(self.options.learning_rate, clipnorm=1.0)
             model.compile(optimizer, loss, jit_compile=backend.train_with_xla())
-            optimizer.build(model.trainable_variables)
-            values = [keras.ops.convert_to_numpy(v.value) for v in model.variables]
-            self._models[name] = (model, values)
-        model, values = self._models[name]
-        rng = np.random.default_rng(seed)
-        for variable, value in zip(model.variables, values, strict=True):
-            if variable.name == "seed_generator_state":
-                value = rng.integers(0, 1 << 31, value.shape)
-            variable.assign(value)
-        for variable in model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable.value))
-        return model
+            self._models[name] = Snapshot(model)
+        self._models[name].restore(np.random.default_rng(seed))
+        return self._models[name].model
 
     def _fit(self, model, samples, encode, epochs, seed, **arguments):
         """Adam with a learning rate that falls to zero; the last weights count."""

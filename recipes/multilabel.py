@@ -34,6 +34,7 @@ import tyro
 
 from kexue_keras.data_files import DataError, field, read_objects
 from kexue_keras.experiments import Experiment, save_weights, summarize, trained
+from kexue_keras.fine_tuning import fit_to_zero_rate
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -173,17 +174,7 @@ class Tagger:
             fixed=(2,),
             drop_remainder=True,
         )
-        rate = keras.optimizers.schedules.PolynomialDecay(
-            config.learning_rate, config.epochs * len(batches), end_learning_rate=0.0
-        )
-        self.model.compile(keras.optimizers.Adam(rate), loss, jit_compile=backend.train_with_xla())
-        self.model.fit(
-            batches,
-            epochs=config.epochs,
-            shuffle=False,
-            callbacks=[batches.callback()],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+        fit_to_zero_rate(self.model, loss, batches, config.epochs, config.learning_rate)
 
     def scores(self, texts, batch_size=64):
         """Scores of the tags, float32 `(texts, tags)`."""

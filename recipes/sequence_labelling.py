@@ -37,6 +37,7 @@ import tyro
 from keras import ops
 
 from kexue_keras.data_files import replacing
+from kexue_keras.fine_tuning import Snapshot
 from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
 
@@ -185,20 +186,14 @@ class Labeller:
         rate = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, steps, 0.0)
         optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
         self.model.compile(optimizer, self.paths.sparse_loss, jit_compile=backend.train_with_xla())
-        optimizer.build(self.model.trainable_variables)
-        self._initial = [ops.convert_to_numpy(v.value) for v in self.model.variables]
+        self._start = Snapshot(self.model)
 
     def reset(self, seed):
         """Back to the pretrained weights; new weights and dropout depend on the seed."""
         rng = np.random.default_rng(seed)
-        for variable, value in zip(self.model.variables, self._initial, strict=True):
-            if variable.name == "seed_generator_state":
-                value = rng.integers(0, 1 << 31, value.shape)
-            variable.assign(value)
+        self._start.restore(rng)
         kernel = self.model.get_layer("Label").kernel
         kernel.assign(rng.normal(0, 0.02, kernel.shape))
-        for variable in self.model.optimizer.variables:
-            variable.assign(ops.zeros_like(variable.value))
 
     def token_ids(self, characters):
         """`[CLS] characters [SEP]`, one id for each."""

@@ -35,6 +35,7 @@ import numpy as np
 import tyro
 
 from kexue_keras.experiments import Experiment, save_weights, summarize, trained
+from kexue_keras.fine_tuning import fit_to_zero_rate
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman
 
@@ -204,17 +205,8 @@ class Matcher:
             seed=self.seed,
             drop_remainder=True,
         )
-        rate = keras.optimizers.schedules.PolynomialDecay(
-            config.learning_rate, config.epochs * len(batches), end_learning_rate=0.0
-        )
-        optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
-        self.model.compile(optimizer, self.loss, jit_compile=backend.train_with_xla())
-        self.model.fit(
-            batches,
-            epochs=config.epochs,
-            shuffle=False,
-            callbacks=[batches.callback()],
-            verbose=1 if sys.stdout.isatty() else 2,
+        fit_to_zero_rate(
+            self.model, self.loss, batches, config.epochs, config.learning_rate, clipnorm=1.0
         )
 
     def scores(self, pairs, batch_size=64):

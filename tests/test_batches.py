@@ -159,6 +159,28 @@ def test_drop_remainder():
     assert {labels.shape for _, labels in all_batches(batches)} == {(8,)}
 
 
+def test_a_single_batch_has_one_length_in_all_epochs():
+    samples = [3] * 6 + [20] * 3
+    batches = make(samples, drop_remainder=True)
+    shapes = set()
+    for epoch in range(12):
+        batches.epoch = epoch
+        (((tokens, _), _),) = all_batches(batches)
+        shapes.add(tokens.shape)
+    assert shapes == {(8, BUCKETS[-1])}
+
+
+def test_lengths_that_keras_took_for_fixed_stay_so():
+    samples = [20] * 40 + [3]
+    batches = Batches(samples, encode, 8, (8, 24), seed=0)
+    shapes = []
+    for epoch in range(6):
+        batches.epoch = epoch
+        shapes.append({batch[0][0].shape[1] for batch in all_batches(batches)})
+    first_two = [batches[i][0][0].shape[1] for i in (0, 1)]
+    assert first_two == [24, 24] and all(shape == {24} for shape in shapes)
+
+
 def test_the_remainder_is_drawn_anew_in_every_epoch():
     samples = [1] * 9 + [9] * 2
     batches = Batches(samples, lambda n: [n] * n, 8, (4, 12), seed=0, drop_remainder=True)
