@@ -55,6 +55,7 @@ def test_training_writes_its_directory(trained):
         "config.json",
         "curves.png",
         "history.csv",
+        "matches.json",
         "plies.csv",
         "plies.png",
         "state-0002.random.json",
@@ -71,6 +72,10 @@ def test_training_writes_its_directory(trained):
         assert all(0 <= float(row[name]) <= 1 for row in rows)
     assert "against the random player: " in output and "against the capture player: " in output
     assert "bits per ply: " in output
+    matches = json.loads((folder / "matches.json").read_text())
+    assert set(matches) == {"random", "capture"}
+    for match in matches.values():
+        assert match["wins"] + match["draws"] + match["losses"] == 1
 
 
 def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp_path):
