@@ -30,7 +30,9 @@ def written(parts):
 @pytest.mark.parametrize("count", [1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7])
 def test_any_order_and_any_parts(count):
     rng = random.Random(count)
-    texts = [rng.choices(["天", "", "a\n", "\x00", "þÿ", str(i)], k=i % 4) for i in range(count)]
+    texts = [
+        rng.choices(["天", "", "a\n", "\x00", "þÿ", str(i)], k=(i + 1) % 4) for i in range(count)
+    ]
     whole, starts, content = written([texts])
     cuts = [0, *sorted(rng.choices(range(count + 1), k=5)), count]
     parts = [texts[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]

@@ -21,7 +21,13 @@ def start(recipe, *arguments):
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        preexec_fn=_heed_ctrl_c,
     )
+
+
+def _heed_ctrl_c():
+    """Programs started in the background of a shell ignore Ctrl-C, and so would the command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(recipe, *arguments, code=0):
