@@ -13,21 +13,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(recipe, *arguments):
-    """The process of `python recipes/<recipe>.py <arguments>`."""
-    return subprocess.Popen(
-        [sys.executable, "-u", str(ROOT / "recipes" / f"{recipe}.py"), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        preexec_fn=_heed_ctrl_c,
-    )
-
-
-def _heed_ctrl_c():
-    """Programs started in the background of a shell ignore Ctrl-C, and so would the command."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """The process of `python recipes/<recipe>.py <arguments>`, which heeds Ctrl-C."""
+    # tests started in the background of a shell ignore Ctrl-C, and so would the process
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-u", str(ROOT / "recipes" / f"{recipe}.py"), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(recipe, *arguments, code=0):
