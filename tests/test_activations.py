@@ -131,7 +131,7 @@ def test_gradients_at_large_scores(order, size):
 
     def weighted():
         shares = activations.taylor_softmax(x.value, order)
-        return keras.ops.sum(shares * weights.astype("float32"))
+        return keras.ops.sum(shares * keras.ops.convert_to_tensor(weights, "float32"))
 
     _, (gradient,) = backend.value_and_grad(weighted, [x])()
     values, slopes = (reference(to_numpy(x.value), n) for n in (order, order - 1))
