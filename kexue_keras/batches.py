@@ -234,25 +234,22 @@ class Batches(keras.utils.PyDataset):
     def _batches_of(self, epoch: int) -> list[np.ndarray]:
         """Which samples are in which batch."""
         count = len(self.samples)
-        if not self.shuffle:
-            return self._chunks(np.arange(count))
         generator = np.random.default_rng((self.seed, epoch))
-        order = generator.permutation(count)
+        order = generator.permutation(count) if self.shuffle else np.arange(count)
         if self.drop_remainder:
             # before sorting: else it would be the longest samples that are never seen
             order = order[: count - count % self.batch_size]
-        if self._sizes.shape[1]:
+        if self.shuffle and self._sizes.shape[1]:
             order = order[np.argsort(self._sizes[order, 0], kind="stable")]
-        batches = self._chunks(order)
+        starts = range(0, len(order), self.batch_size)
+        batches = [order[start : start + self.batch_size] for start in starts]
+        if not self.shuffle:
+            return batches
         # The incomplete batch, if there is one, stays the last.
         complete = len(batches) - (len(batches[-1]) < self.batch_size)
         batches[:complete] = [batches[i] for i in generator.permutation(complete)]
         self._separate(batches, complete)
         return batches
-
-    def _chunks(self, order: np.ndarray) -> list[np.ndarray]:
-        end = len(order) - (len(order) % self.batch_size if self.drop_remainder else 0)
-        return [order[i : i + self.batch_size] for i in range(0, end, self.batch_size)]
 
     def _separate(self, batches: list[np.ndarray], complete: int):
         """Puts a batch into second place that differs from the first in most of its lengths."""

@@ -306,10 +306,9 @@ def report(config, scorer, games):
     for name, label in MEASURES.items():
         mean = np.mean([row[name] for row in rows])
         print(f"  {label}: {mean:.2f}" if name == "bits" else f"  {label}: {mean:.2%}")
-    matches = {}
+    matches, options = {}, {"seed": config.seed, "max_plies": config.max_plies, "progress": True}
     for opponent in (RandomPlayer(), CapturePlayer()) if config.matches else ():
-        arguments = config.matches, config.seed, config.max_plies, True
-        match = play_match(ModelPlayer(scorer), opponent, *arguments)
+        match = play_match(ModelPlayer(scorer), opponent, config.matches, **options)
         print(f"against the {opponent.name} player: {match}")
         matches[opponent.name] = dataclasses.asdict(match)
         with replacing(config.output / "matches.json") as temporary:

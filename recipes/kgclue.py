@@ -359,8 +359,7 @@ def main(config):
     print(f"{len(train)} training questions; held out: {sizes}; {len(tree)} keys")
     for name, held_out in valid.items():
         print(f"baseline, {name}: {_row(baseline(config, held_out))}")
-    changeable = ("ask", "beams", "tree", "look_ahead", "renormalize", "evaluate_samples")
-    changeable += ("evaluate_batch_size",)
+    of_decoding = ("beams", "tree", "look_ahead", "renormalize", "evaluate_batch_size")
     seq2seq.train(
         model,
         config,
@@ -368,7 +367,7 @@ def main(config):
         encoder,
         evaluate=lambda: evaluate(reader, valid, config.beams[0], config.evaluate_samples, show=3),
         monitor=f"{next(reversed(valid))}_EM",
-        may_change=changeable,
+        may_change=("ask", "evaluate_samples", *of_decoding),
     )
     for topk in config.beams:
         evaluate(reader, valid, topk, progress=True)

@@ -94,16 +94,16 @@ def load_questions(config):
         train, valid["held_out"] = datasets.split(train, parts, key=lambda q: q["passage"])
     held_out = {q["passage"] for questions in valid.values() for q in questions}
     train = [q for q in train if q["passage"] not in held_out]
-    pieces = {"train": cut(train, config)}
-    pieces |= {f"held out: {name}": cut(questions, config) for name, questions in valid.items()}
-    for name, samples in pieces.items():
+    train = cut(train, config)
+    valid = {name: cut(questions, config) for name, questions in valid.items()}
+    held_out = [(f"held out: {name}", samples) for name, samples in valid.items()]
+    for name, samples in [("train", train), *held_out]:
         if not samples:
             raise ValueError(
                 f"`max_passage` {config.max_passage} leaves no piece of a passage that holds an "
                 f"answer. Received: {name}"
             )
-    train, *held_out = pieces.values()
-    return train, dict(zip(valid, held_out, strict=True))
+    return train, valid
 
 
 def cut(questions, config):

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from kexue_keras.layers.label_paths import (
-    NEVER,
     LabelPathLayer,
     best_path,
+    finite,
     log_partition,
     path_score,
 )
@@ -62,7 +62,7 @@ class ConditionalRandomField(LabelPathLayer):
 
     @property
     def trans(self):
-        return ops.maximum(ops.cast(self._factors[0], "float32") * self.lr_multiplier, NEVER)
+        return finite(ops.cast(self._factors[0], "float32") * self.lr_multiplier)
 
     def _negative_log_likelihood(self, labels, logits, mask):
         trans = self.trans

@@ -13,12 +13,17 @@ NEVER = -1e30
 _LAYERS = weakref.WeakValueDictionary()
 
 
+def finite(x):
+    """In float32, with `NEVER` in place of -inf, which would be NaN in a product with 0."""
+    return ops.maximum(ops.cast(x, "float32"), NEVER)
+
+
 def mask_logits(logits, mask):
     """Logits `(batch, length, labels)` in float32, `NEVER` where the mask is False.
 
     -inf becomes `NEVER` too. The first position always counts.
     """
-    logits = ops.maximum(ops.cast(logits, "float32"), NEVER)
+    logits = finite(logits)
     if mask is None:
         return logits
     first = ops.arange(ops.shape(logits)[1]) == 0
@@ -28,7 +33,7 @@ def mask_logits(logits, mask):
 
 def split_mask(logits):
     """Of masked logits the mask `(batch, length)`, and the logits with 0 where it is False."""
-    logits = ops.maximum(ops.cast(logits, "float32"), NEVER)
+    logits = finite(logits)
     mask = ops.any(logits > NEVER / 2, axis=-1)
     return mask, ops.where(mask[..., None], logits, 0.0)
 

@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
-from kexue_keras.layers.label_paths import NEVER, LabelPathLayer, best_path, stepwise_crossentropy
+from kexue_keras.layers.label_paths import (
+    LabelPathLayer,
+    best_path,
+    finite,
+    stepwise_crossentropy,
+)
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -86,7 +91,7 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
 
     def _sides(self):
         factors = [ops.cast(f, "float32") * self.lr_multiplier for f in self._factors]
-        return factors if len(factors) == 2 else (ops.maximum(factors[0], NEVER), None)
+        return factors if len(factors) == 2 else (finite(factors[0]), None)
 
     def _most_probable(self, logits, mask):
         """In both directions, the path of the largest mean of the two log probabilities."""

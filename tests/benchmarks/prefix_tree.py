@@ -177,7 +177,7 @@ def tree_bytes(path: Path) -> tuple[int, int]:
     from kexue_keras.decoding.prefix_tree_file import read_arrays
 
     arrays = read_arrays(path)[1]
-    index = sum(arrays[name].nbytes for name in ("payload_start",))
+    index = arrays["payload_start"].nbytes
     total = sum(array.nbytes for array in arrays.values())
     return total - index - arrays["payload_bytes"].nbytes, index
 
