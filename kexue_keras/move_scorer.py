@@ -1,14 +1,15 @@
 """Chinese chess as a language: games as token ids, and a language model's opinion of moves.
 
-A game is one string of ICCS moves, `h2e2h9g7...`: four characters a ply over an alphabet of 19. The
-probability of a move after a history is the product of those of its four characters; taking the
-most probable one of the legal moves always gives a legal move.
+A game is one string of ICCS moves, `h2e2h9g7...`. Its tokens are the article's, four characters a
+ply over an alphabet of 19, or the 90 squares of the board, two a ply. The probability of a move
+after a history is the product of those of its tokens; taking the most probable one of the legal
+moves always gives a legal move.
 
 Example:
 
->>> encode_moves(["h2e2"])
-[0, 18, 3, 15, 3]
->>> decode_moves([0, 18, 3, 15, 3])
+>>> CHARACTERS.encode(["h2e2"]), SQUARES.encode(["h2e2"])
+([0, 18, 3, 15, 3], [0, 73, 43])
+>>> CHARACTERS.decode([0, 18, 3, 15, 3])
 ['h2e2']
 
 Reference: https://kexue.fm/archives/7877
@@ -23,29 +24,46 @@ from keras import ops
 from kexue_keras import backend
 from kexue_keras.decoding.cached_transformer import CachedTransformer
 
-SYMBOLS = ("[PAD]", *"0123456789", *"abcdefghi")
-"""The vocabulary. Id 0 also begins every game; the model never masks the first position."""
 BOS = 0
-CHARACTERS = 4
-"""Characters of a move."""
+"""Id that begins every game, and pads it; the model never masks the first position."""
 
-_IDS = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 _ICCS = re.compile("[a-i][0-9][a-i][0-9]")
 _READS = (8, 32, 128)
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 512
 
 
-def encode_moves(moves):
-    """Ids of a game, the one that begins it included: `1 + 4 * len(moves)` of int."""
-    moves = _checked("moves", moves)
-    return [BOS, *(_IDS[character] for iccs in moves for character in iccs)]
+class MoveTokens:
+    """What a move is divided into.
+
+    Args:
+        symbols: strings of one length, which divides 4.
+
+    Attributes:
+        symbols: the vocabulary, "[PAD]" first.
+        per_move: tokens of a move.
+    """
+
+    def __init__(self, symbols):
+        self.symbols = ("[PAD]", *symbols)
+        self.per_move = 4 // len(symbols[0])
+        self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
+
+    def encode(self, moves):
+        """Ids of a game, the one that begins it included: `1 + per_move * len(moves)` of int."""
+        moves = _checked("moves", moves)
+        size = 4 // self.per_move
+        return [BOS, *(self._ids[m[i : i + size]] for m in moves for i in range(0, 4, size))]
+
+    def decode(self, token_ids):
+        """The whole moves in the ids of a game."""
+        text = "".join(self.symbols[i] for i in token_ids[1:])
+        return [text[end - 4 : end] for end in range(4, len(text) + 1, 4)]
 
 
-def decode_moves(token_ids):
-    """The whole moves in the ids of a game."""
-    text = "".join(SYMBOLS[i] for i in token_ids[1:])
-    ends = range(CHARACTERS, len(text) + 1, CHARACTERS)
-    return [text[end - CHARACTERS : end] for end in ends]
+CHARACTERS = MoveTokens("0123456789abcdefghi")
+"""The article's: all of them are in the vocabulary of a BERT."""
+SQUARES = MoveTokens([file + rank for file in "abcdefghi" for rank in "0123456789"])
+"""Half as many tokens a game, and the same token wherever a piece stands on the same square."""
 
 
 class ScoredMove(NamedTuple):
@@ -54,7 +72,7 @@ class ScoredMove(NamedTuple):
     Attributes:
         iccs: the move.
         probability: its share of the probability of all moves it was ranked with.
-        log_probability: sum of the log probabilities of its four characters, in nats.
+        log_probability: sum of the log probabilities of its tokens, in nats.
     """
 
     iccs: str
@@ -67,20 +85,23 @@ class MoveScorer:
 
     The history's keys and values are computed once and kept: of the next position only what is new
     is read, after moves were taken back nothing is. All moves of a position are scored in one
-    batch; a move is known beforehand, so its characters are read side by side, not one by one.
+    batch; a move is known beforehand, so its tokens are read side by side, not one by one.
     Programs are compiled once per padded size (numbers of moves up to a power of two, 64 to 512;
-    new history 8, 32 or 128 characters, or all). When the weights of the model change, the history
+    new history 8, 32 or 128 tokens, or all). When the weights of the model change, the history
     is read again: the token embeddings and the output bias tell.
 
     Games longer than the model's positions: a position can be scored after at most `max_plies`
-    plies (127 for 512 positions). Of a longer history the model sees the last plies only: as many
-    times `max_plies // 4` plies and their replies as needed are left out at the front, so that the
-    side to move stays the same and the window moves rarely. The model has seen no such beginnings
-    of games, so it plays worse from there on.
+    plies (of 512 positions 127 in characters, 255 in squares). Of a longer history the model sees
+    the last plies only: as many times `max_plies // 4` plies and their replies as needed are left
+    out at the front, so that the side to move stays the same and the window moves rarely. The model
+    has seen no such beginnings of games, so it plays worse from there on.
 
     Args:
-        model: a model of `build_transformer_model` with application "lm" and the vocabulary
-            `SYMBOLS`.
+        model: a model of `build_transformer_model` with application "lm" and the vocabulary of
+            `CHARACTERS` (20) or `SQUARES` (91).
+
+    Attributes:
+        tokens: `CHARACTERS` or `SQUARES`, of which the vocabulary is.
 
     Example:
 
@@ -100,16 +121,19 @@ class MoveScorer:
                 '`model` must be built with application "lm". '
                 f"Received: one with the mask {self.model.mask.mode!r}"
             )
-        if self.model.vocab_size != len(SYMBOLS):
+        by_size = {len(tokens.symbols): tokens for tokens in (CHARACTERS, SQUARES)}
+        if self.model.vocab_size not in by_size:
             raise ValueError(
-                f"`model` must have a vocabulary of {len(SYMBOLS)} tokens. "
+                f"`model` must have a vocabulary of {' or '.join(map(str, by_size))} tokens. "
                 f"Received: {self.model.vocab_size}"
             )
+        self.tokens = by_size[self.model.vocab_size]
+        self._per_move = self.tokens.per_move
         self.max_position = self.model.max_position
-        self.max_plies = (self.max_position - CHARACTERS) // CHARACTERS
+        self.max_plies = self.max_position // self._per_move - 1
         if self.max_plies < 4:
             raise ValueError(
-                f"`model` must have at least {5 * CHARACTERS} positions. "
+                f"`model` must have at least {5 * self._per_move} positions. "
                 f"Received: {self.max_position}"
             )
         self._read = backend.jit(self.model.read, self.model.variables)
@@ -119,7 +143,7 @@ class MoveScorer:
     def _forget(self):
         self._known = []
         self._cache = self.model.empty()
-        self._after = np.zeros((self.max_position, len(SYMBOLS)), "float32")
+        self._after = np.zeros((self.max_position, self.model.vocab_size), "float32")
         self._weights = None
 
     def window(self, history):
@@ -130,14 +154,14 @@ class MoveScorer:
         return history[-(-over // block) * block :] if over > 0 else history
 
     def score(self, history, moves):
-        """Summed log probabilities of the characters of moves, `(len(moves),)`, float32, in nats.
+        """Summed log probabilities of the tokens of moves, `(len(moves),)`, float32, in nats.
 
         Args:
             history: the moves of the game so far, in ICCS.
             moves: moves in ICCS, the legal ones say.
         """
         history, moves = _checked("history", history), _checked("moves", moves)
-        token_ids = encode_moves(self.window(history))
+        token_ids = self.tokens.encode(self.window(history))
         self._remember(token_ids)
         return self._score(moves, [len(token_ids)] * len(moves))
 
@@ -153,10 +177,10 @@ class MoveScorer:
 
     def score_game(self, game):
         """`score` of every move as it was played, of the first `max_plies + 1` plies at most."""
-        token_ids = encode_moves(game[: self.max_plies + 1])
+        token_ids = self.tokens.encode(game[: self.max_plies + 1])
         self._remember(token_ids[:-1])
         values = self._after[np.arange(len(token_ids) - 1), token_ids[1:]]
-        return values.reshape(-1, CHARACTERS).sum(axis=1)
+        return values.reshape(-1, self._per_move).sum(axis=1)
 
     def score_plies(self, game, moves):
         """`score` at every ply of a game, much faster than one by one.
@@ -169,29 +193,29 @@ class MoveScorer:
             A list of arrays, one per ply of `moves`.
         """
         game = self._game(game, len(moves))
-        self._remember(encode_moves(game))
+        self._remember(self.tokens.encode(game))
         flat = [iccs for of_ply in moves for iccs in _checked("moves", of_ply)]
-        lengths = [1 + CHARACTERS * ply for ply, of_ply in enumerate(moves) for _ in of_ply]
+        lengths = [1 + self._per_move * ply for ply, of_ply in enumerate(moves) for _ in of_ply]
         ends = np.cumsum([len(of_ply) for of_ply in moves])
         return np.split(self._score(flat, lengths), ends[:-1]) if len(moves) else []
 
     def greedy_plies(self, game):
-        """What the model would write for every ply, the most probable character each time.
+        """What the model would write for every ply, the most probable token each time.
 
-        Nothing keeps it to the rules, nor to letters where letters belong.
+        Nothing keeps it to the rules, nor characters to letters where letters belong.
 
         Returns:
             A list of strings of four characters, for the first `max_plies + 1` plies at most.
         """
         plies = min(len(game), self.max_plies + 1)
         game = self._game(game, plies)
-        self._remember(encode_moves(game))
-        lengths = 1 + CHARACTERS * np.arange(plies)
-        written = np.zeros((plies, CHARACTERS), "int32")
+        self._remember(self.tokens.encode(game))
+        lengths = 1 + self._per_move * np.arange(plies)
+        written = np.zeros((plies, self._per_move), "int32")
         written[:, 0] = _best(self._after[lengths - 1])
-        for place in range(1, CHARACTERS):
+        for place in range(1, self._per_move):
             written[:, place] = _best(self._next(written[:, :-1], lengths)[:, place - 1])
-        return ["".join(SYMBOLS[i] for i in row) for row in written]
+        return ["".join(self.tokens.symbols[i] for i in row) for row in written]
 
     def _game(self, game, plies):
         game = _checked("game", game)
@@ -205,23 +229,23 @@ class MoveScorer:
     def _score(self, moves, lengths):
         if not moves:
             return np.zeros(0, "float32")
-        tokens = np.array([encode_moves([iccs])[1:] for iccs in moves], "int32")
+        tokens = np.array([self.tokens.encode([iccs])[1:] for iccs in moves], "int32")
         lengths = np.array(lengths, "int32")
         rows = np.arange(len(moves))
         total = self._after[lengths - 1, tokens[:, 0]].copy()
         following = self._next(tokens[:, :-1], lengths)
-        for place in range(1, CHARACTERS):
+        for place in range(1, self._per_move):
             total += following[rows, place - 1, tokens[:, place]]
         return total
 
     def _next(self, tokens, lengths):
-        """Log probabilities `(n, 3, vocabulary)` after each of the first three characters."""
+        """Log probabilities `(n, per_move - 1, vocabulary)` after each token but the last."""
         found = []
         for start in range(0, len(tokens), _LARGEST_BATCH):
             part = slice(start, start + _LARGEST_BATCH)
             size = len(tokens[part])
             padded = max(_SMALLEST_BATCH, 1 << (size - 1).bit_length())
-            batch = np.ones((padded, CHARACTERS - 1), "int32"), np.ones(padded, "int32")
+            batch = np.ones((padded, self._per_move - 1), "int32"), np.ones(padded, "int32")
             batch[0][:size], batch[1][:size] = tokens[part], lengths[part]
             found.append(ops.convert_to_numpy(self._continue(*batch, self._cache))[:size])
         return np.concatenate(found)
@@ -324,7 +348,7 @@ class _Layers(CachedTransformer):
 
 
 def _best(log_probabilities):
-    """The most probable characters; the padding is none."""
+    """The most probable tokens; the padding is none."""
     return 1 + log_probabilities[..., 1:].argmax(axis=-1)
 
 

@@ -1,7 +1,8 @@
 """Chinese chess by a language model: a GPT reads games as strings and plays the next move.
 
-Task: a game is one string of ICCS moves, h2e2h9g7..., four characters a ply; the model has never
-seen a board or a rule. It plays the legal move that it finds most probable.
+Task: a game is one string of ICCS moves, h2e2h9g7..., four characters a ply (or, not in the
+article, two squares); the model has never seen a board or a rule. It plays the legal move that it
+finds most probable.
 Data: `data/xiangqi_games_*` (made by this project, by players that only know how to capture); any
 file of `result TAB moves`.
 Published: decent openings, a weak middle game; the article has no figures.
@@ -35,14 +36,15 @@ import tyro
 
 from kexue_keras.data_files import replacing
 from kexue_keras.models import build_transformer_model
-from kexue_keras.move_scorer import SYMBOLS, MoveScorer, encode_moves
+from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer
 from kexue_keras.runs import Run
 from kexue_keras.tokenizers import load_vocab
 from kexue_keras.xiangqi import Board
 from kexue_keras.xiangqi_players import CapturePlayer, ModelPlayer, RandomPlayer, play_match
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-SHAPING = ("config_path", "dict_path", "hidden_size", "num_hidden_layers", "maxlen")
+TOKENS = {"characters": CHARACTERS, "squares": SQUARES}
+SHAPING = ("config_path", "dict_path", "tokens", "hidden_size", "num_hidden_layers", "maxlen")
 MEASURES = {
     "first": "real move ranked first among the legal ones",
     "first_five": "real move among the first five",
@@ -68,6 +70,8 @@ class Config:
     """Checkpoint of the pretrained BERT; without it, weights are random."""
     dict_path: Path | None = None
     """Vocabulary of the pretrained BERT, vocab.txt."""
+    tokens: Literal["characters", "squares"] = "characters"
+    """What a new model reads: the article's characters, four a ply, or squares, two a ply."""
     hidden_size: int = 96
     """Size of a new model."""
     num_hidden_layers: int = 3
@@ -75,7 +79,7 @@ class Config:
     dropout: float = 0.0
     """Dropout rate of hidden states and attention weights."""
     maxlen: int = 512
-    """Largest number of characters of a game that the model reads: 512 for 127 plies."""
+    """Largest number of tokens of a game that the model reads: 512 for 127 plies in characters."""
     curriculum: bool = True
     """Read the first eighth of `maxlen` until an eighth of the training is done, a quarter until a
     quarter, half until half of it, as the article does."""
@@ -137,11 +141,11 @@ def load_games(config):
     return train, valid, test or valid
 
 
-def encoder(limit):
+def encoder(limit, tokens=CHARACTERS):
     """Games to arrays: the model reads at most `limit` ids and predicts the one after each."""
 
     def encode(moves):
-        token_ids = encode_moves(moves[: limit // 4 + 1])[: limit + 1]
+        token_ids = tokens.encode(moves[: limit // tokens.per_move + 1])[: limit + 1]
         return (token_ids[:-1], [0] * (len(token_ids) - 1)), token_ids[1:]
 
     return encode
@@ -161,11 +165,9 @@ def divisor(config, epoch):
 
 def build_model(config):
     """A GPT of the options: a pretrained BERT that only sees what came before, or a new one."""
-    if (config.config_path is None) != (config.dict_path is None):
-        raise ValueError(
-            "`config_path` and `dict_path` go together. "
-            f"Received: {config.config_path} and {config.dict_path}"
-        )
+    paths = config.config_path, config.dict_path
+    if paths.count(None) == 1:
+        raise ValueError(f"`config_path` and `dict_path` go together. Received: {paths}")
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     arguments = {
@@ -174,17 +176,18 @@ def build_model(config):
         "dropout_rate": config.dropout,
         "attention_dropout_rate": config.dropout,
     }
+    symbols = TOKENS[config.tokens].symbols
     if config.config_path is not None:
         vocab = load_vocab(config.dict_path)
-        missing = [symbol for symbol in SYMBOLS if symbol not in vocab]
+        missing = [symbol for symbol in symbols if symbol not in vocab]
         if missing:
             raise ValueError(f"`dict_path` {config.dict_path} has no token {missing[0]!r}")
-        keep_tokens = [vocab[symbol] for symbol in SYMBOLS]
+        keep_tokens = [vocab[symbol] for symbol in symbols]
         return build_transformer_model(
             config.config_path, config.checkpoint_path, keep_tokens=keep_tokens, **arguments
         )
     return build_transformer_model(
-        vocab_size=len(SYMBOLS),
+        vocab_size=len(symbols),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=max(1, config.hidden_size // 32),
@@ -210,11 +213,11 @@ def train(config, model, games, evaluate):
             (e for e in range(epoch, config.epochs) if divisor(config, e) != n), config.epochs
         )
         limit = config.maxlen // n
-        print(f"epochs {epoch + 1} to {end}: games up to {limit} characters")
+        print(f"epochs {epoch + 1} to {end}: games up to {limit} {config.tokens}")
         step = -(-limit // 4) if backend.train_with_xla() else 16
         batches = datasets.Batches(
             games,
-            encoder(limit),
+            encoder(limit, TOKENS[config.tokens]),
             batch_size=config.batch_size,
             buckets=(*range(step, limit, step), limit),
             seed=config.seed,

@@ -8,16 +8,16 @@ import pytest
 from keras import ops
 
 from kexue_keras import models
-from kexue_keras.move_scorer import SYMBOLS, MoveScorer, decode_moves, encode_moves
+from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-4}
 
 
-def make_model(max_position=64, seed=0, **options):
+def make_model(tokens=CHARACTERS, plies=16, seed=0, **options):
     keras.utils.set_random_seed(seed)
-    model = models.Bert(
-        20, 16, 2, 2, 32, application="lm", with_mlm="linear", max_position=max_position, **options
-    )
+    options = {"application": "lm", "with_mlm": "linear", **options}
+    options["max_position"] = plies * tokens.per_move
+    model = models.Bert(len(tokens.symbols), 16, 2, 2, 32, **options)
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign(variable + rng.normal(size=variable.shape, scale=0.3))
@@ -39,15 +39,21 @@ def plain(model, token_ids):
     return values[: len(token_ids)]
 
 
+def tokens_of(model):
+    return {20: CHARACTERS, 91: SQUARES}[model.output_shape[-1]]
+
+
 def plain_score(model, history, move):
-    token_ids = encode_moves([*history, move])
+    tokens = tokens_of(model)
+    token_ids = tokens.encode([*history, move])
     values = plain(model, token_ids[:-1])
-    return sum(values[i - 1, token_ids[i]] for i in range(len(token_ids) - 4, len(token_ids)))
+    last = range(len(token_ids) - tokens.per_move, len(token_ids))
+    return sum(values[i - 1, token_ids[i]] for i in last)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return make_model()
+@pytest.fixture(scope="module", params=[CHARACTERS, SQUARES], ids=["characters", "squares"])
+def model(request):
+    return make_model(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +69,21 @@ def game():
 CANDIDATES = make_moves(40, seed=1)
 
 
-def test_games_as_ids():
-    assert len(SYMBOLS) == 20 and SYMBOLS[0] == "[PAD]"
-    assert encode_moves([]) == [0]
+@pytest.mark.parametrize(
+    "tokens, size, per_move", [(CHARACTERS, 20, 4), (SQUARES, 91, 2)], ids=["characters", "squares"]
+)
+def test_games_as_ids(tokens, size, per_move):
+    assert len(set(tokens.symbols)) == size and tokens.symbols[0] == "[PAD]"
+    assert tokens.per_move == per_move
+    assert tokens.encode([]) == [0]
     moves = make_moves(30)
-    token_ids = encode_moves(moves)
-    assert len(token_ids) == 121 and 0 not in token_ids[1:] and max(token_ids) < 20
-    assert decode_moves(token_ids) == moves
-    assert decode_moves(token_ids[:-1]) == moves[:-1]
+    token_ids = tokens.encode(moves)
+    assert "".join(tokens.symbols[i] for i in token_ids[1:]) == "".join(moves)
+    assert len(token_ids) == 1 + 30 * per_move and 0 not in token_ids[1:]
+    assert tokens.decode(token_ids) == moves
+    assert tokens.decode(token_ids[:-1]) == moves[:-1]
     with pytest.raises(ValueError, match="`moves` must be moves in ICCS.*'h2e'"):
-        encode_moves(["h2e2", "h2e"])
+        tokens.encode(["h2e2", "h2e"])
 
 
 @pytest.mark.parametrize("plies", [0, 1, 7, 15])
@@ -126,10 +137,9 @@ def test_causality(model, scorer, game):
     before, after = scorer.score_game(game), scorer.score_game(changed)
     np.testing.assert_allclose(before[:8], after[:8], **CLOSE)
     assert abs(before[8:] - after[8:]).min() > 1e-3
-    end = len(encode_moves(game[:8]))
-    np.testing.assert_allclose(
-        plain(model, encode_moves(game))[:end], plain(model, encode_moves(changed))[:end], **CLOSE
-    )
+    rows = [plain(model, tokens_of(model).encode(moves)) for moves in (game, changed)]
+    end = 1 + 8 * tokens_of(model).per_move
+    np.testing.assert_allclose(rows[0][:end], rows[1][:end], **CLOSE)
 
 
 def test_new_weights_are_seen_and_so_is_the_beginning(game):
@@ -165,15 +175,15 @@ def test_all_plies_at_once_equal_one_by_one(scorer, game):
     assert scorer.score_plies(game, []) == []
 
 
-def test_greedy_writes_the_most_probable_character(model, scorer, game):
-    found = scorer.greedy_plies(game)
+def test_greedy_writes_the_most_probable_token(model, scorer, game):
+    tokens, found = tokens_of(model), scorer.greedy_plies(game)
     assert len(found) == len(game)
     for ply in (0, 6, 14):
-        token_ids = encode_moves(game[:ply])
-        for character in found[ply]:
-            best = 1 + plain(model, token_ids)[-1, 1:].argmax()
-            assert SYMBOLS[best] == character
-            token_ids.append(int(best))
+        token_ids = tokens.encode(game[:ply])
+        for _ in range(tokens.per_move):
+            token_ids.append(int(1 + plain(model, token_ids)[-1, 1:].argmax()))
+        written = token_ids[-tokens.per_move :]
+        assert "".join(tokens.symbols[i] for i in written) == found[ply]
 
 
 def test_ranking(scorer, game):
@@ -199,7 +209,7 @@ def test_longer_games_are_seen_through_a_window(model, scorer):
 
 
 def test_a_history_that_fills_512_positions():
-    model = make_model(max_position=512)
+    model = make_model(plies=128)
     scorer, history = MoveScorer(model), make_moves(128, seed=8)
     assert scorer.max_plies == 127
     scorer.score(history[:126], CANDIDATES[:3])
@@ -213,7 +223,9 @@ def test_a_history_that_fills_512_positions():
 
 
 def test_mixed_precision(scorer, game):
-    rough = MoveScorer(make_model(dtype="mixed_bfloat16")).score(game[:6], CANDIDATES[:20])
+    rough = MoveScorer(make_model(scorer.tokens, dtype="mixed_bfloat16")).score(
+        game[:6], CANDIDATES[:20]
+    )
     exact = scorer.score(game[:6], CANDIDATES[:20])
     assert abs(rough - exact).mean() < 0.05 * abs(exact).mean()
 
@@ -221,7 +233,7 @@ def test_mixed_precision(scorer, game):
 def test_errors(scorer, game):
     with pytest.raises(ValueError, match='application "lm".*unilm'):
         MoveScorer(models.Bert(20, 8, 1, 2, 16, application="unilm", with_mlm="linear"))
-    with pytest.raises(ValueError, match="vocabulary of 20 tokens. Received: 21"):
+    with pytest.raises(ValueError, match="vocabulary of 20 or 91 tokens. Received: 21"):
         MoveScorer(models.Bert(21, 8, 1, 2, 16, application="lm", with_mlm="linear"))
     with pytest.raises(ValueError, match="at least 20 positions. Received: 16"):
         MoveScorer(

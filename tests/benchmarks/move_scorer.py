@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from kexue_keras import models
-from kexue_keras.move_scorer import SYMBOLS, MoveScorer
+from kexue_keras.move_scorer import CHARACTERS, MoveScorer
 from kexue_keras.xiangqi import Board
 from kexue_keras.xiangqi_players import RandomPlayer
 
@@ -21,7 +21,7 @@ from kexue_keras.xiangqi_players import RandomPlayer
 def measure(hidden_size, layers):
     """Milliseconds of every move of the game, compiled beforehand."""
     model = models.Bert(
-        len(SYMBOLS),
+        len(CHARACTERS.symbols),
         hidden_size,
         layers,
         max(1, hidden_size // 32),

@@ -15,7 +15,7 @@ from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
 from kexue_keras.models import Bert
-from kexue_keras.move_scorer import SYMBOLS, MoveScorer, ScoredMove, encode_moves
+from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer, ScoredMove
 from kexue_keras.xiangqi import Board, IllegalMove
 
 pytestmark = pytest.mark.once
@@ -120,10 +120,22 @@ def test_samples_follow_the_curriculum(recipe):
     assert recipe.divisor(recipe.Config(curriculum=False), 0) == 1
     moves = ["h2e2", "h9g7", "h0g2"]
     (token_ids, segment_ids), targets = recipe.encoder(64)(moves)
-    assert [*token_ids, targets[-1]] == encode_moves(moves) and targets == encode_moves(moves)[1:]
+    game = CHARACTERS.encode(moves)
+    assert [*token_ids, targets[-1]] == game and targets == game[1:]
     assert segment_ids == [0] * 12
     (token_ids, _), targets = recipe.encoder(8)(moves)
-    assert len(token_ids) == len(targets) == 8 and targets == encode_moves(moves)[1:9]
+    assert len(token_ids) == len(targets) == 8 and targets == game[1:9]
+    (token_ids, _), targets = recipe.encoder(4, SQUARES)(moves)
+    assert [*token_ids, targets[-1]] == SQUARES.encode(moves)[:5]
+
+
+def test_squares_as_tokens(recipe, data, tmp_path):
+    output = run("chinese_chess", *SMALL, *data, "--tokens", "squares", "--output", tmp_path)
+    assert "epochs 2 to 2: games up to 64 squares" in output
+    with open(tmp_path / "plies.csv", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 32
+    config = recipe.Config(output=tmp_path).as_trained()
+    assert recipe.build_model(config).output_shape[-1] == 91
 
 
 def test_held_out_games_are_not_trained_on(recipe, tmp_path):
@@ -150,7 +162,7 @@ def test_a_pretrained_bert_keeps_the_twenty_tokens(recipe, tmp_path):
     with pytest.raises(ValueError, match="vocab.txt has no token '0'"):
         recipe.build_model(config)
     tokens = dict_path.read_text(encoding="utf-8").splitlines()
-    tokens[10:29] = reversed(SYMBOLS[1:])
+    tokens[10:29] = reversed(CHARACTERS.symbols[1:])
     dict_path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     model = recipe.build_model(config)
     assert model.keep_tokens == [0, *range(28, 9, -1)]
