@@ -59,6 +59,8 @@ class Config:
     """Files of held-out pairs."""
     hold_out: float = 0.0
     """Share of the training pairs to hold out instead of `valid`, always the same ones."""
+    limit: int = 0
+    """Training pairs, always the same ones; 0: all."""
     methods: tuple[str, ...] = METHODS
     """Which rows of the table."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -105,6 +107,8 @@ def load_data(config):
         valid = read(config.valid)
     held_out = {frozenset(pair[:2]) for pair in valid}
     train = [pair for pair in train if frozenset(pair[:2]) not in held_out]
+    if config.limit:
+        (train,) = datasets.split(train, (min(config.limit, len(train)),))
     for name, pairs in (("train", train), ("valid", valid)):
         if len({label for _, _, label in pairs}) < 2:
             raise ValueError(f"`{name}` must have different labels. Received: {len(pairs)} pairs")

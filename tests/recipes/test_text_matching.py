@@ -174,6 +174,8 @@ def test_held_out_pairs_are_not_trained_on(recipe, tmp_path):
     assert (train, valid) == recipe.load_data(recipe.Config(train=(path,), hold_out=0.3))
     assert abs(len(valid) - 300) < 20 and len(train) + len(valid) <= 1000
     assert not {pair[:2] for pair in train} & {pair[:2] for pair in valid}
+    fewer, _ = recipe.load_data(recipe.Config(train=(path,), hold_out=0.3, limit=50))
+    assert len(fewer) == 50 and set(fewer) <= set(train)
 
 
 def test_errors(arguments, recipe, tmp_path):
