@@ -36,7 +36,6 @@ from kexue_keras import backend, datasets, experiments, layers
 import keras
 import numpy as np
 import tyro
-from keras import ops
 
 from kexue_keras.data_files import DataError, parse_json, read_lines
 from kexue_keras.losses import SequenceCrossentropy
@@ -174,38 +173,6 @@ class Data:
 # ---- model
 
 
-def rotate(x):
-    """Rotary positions: the pairs of features of position p are turned by the angles p theta_i.
-
-    `(x_2i, x_2i+1)` are the coordinates of a pair and `theta_i = 10000 ** (-2i / d)`, so the dot
-    product of a query and a key depends on the distance of their positions only.
-
-    Args:
-        x: floating, `(batch, length, heads, d)`, d even.
-
-    Returns:
-        float32, of the same shape.
-    """
-    x = ops.cast(x, "float32")
-    length, size = ops.shape(x)[1], x.shape[-1]
-    theta = 10000.0 ** (-np.arange(0, size, 2, dtype="float32") / size)
-    angles = ops.cast(ops.arange(length), "float32")[:, None] * theta
-    cos, sin = ops.cos(angles)[:, None], ops.sin(angles)[:, None]
-    even, odd = x[..., ::2], x[..., 1::2]
-    turned = ops.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-    return ops.reshape(turned, ops.shape(x))
-
-
-class RotaryAttention(layers.MultiHeadAttention):
-    """Multi-head attention with rotary positions on queries and keys."""
-
-    def project_query(self, x):
-        return rotate(super().project_query(x))
-
-    def project_key(self, x):
-        return rotate(super().project_key(x))
-
-
 def build_model(config, vocab_size, scale):
     """A RoFormer with a masked-LM head at given positions.
 
@@ -227,7 +194,9 @@ def build_model(config, vocab_size, scale):
     visible = layers.AttentionMask()(tokens)
     x = keras.layers.LayerNormalization()(embedding(tokens))
     for _ in range(config.num_hidden_layers):
-        attention = RotaryAttention(max(1, config.hidden_size // 32), **arguments)
+        attention = layers.MultiHeadAttention(
+            max(1, config.hidden_size // 32), position="rotary", **arguments
+        )
         x = keras.layers.LayerNormalization()(x + attention(x, attention_mask=visible))
         x = keras.layers.LayerNormalization()(x + layers.FeedForward(4 * config.hidden_size)(x))
     x = layers.GatherPositions()([x, positions])

@@ -8,6 +8,7 @@ from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.performer import PerformerAttention
+from kexue_keras.layers.rotary import apply_rotary_positions
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "PerformerAttention",
     "PositionEmbedding",
     "SelfTerminating",
+    "apply_rotary_positions",
 ]

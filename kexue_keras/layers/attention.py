@@ -6,9 +6,13 @@ import keras
 from keras import initializers, layers, ops
 
 from kexue_keras.activations import taylor_exp
+from kexue_keras.layers.rotary import apply_rotary_positions
 
-_SCALES = ("sqrt_dim", "entropy_invariant")
-_NORMALIZERS = ("softmax", "taylor_softmax")
+_CHOICES = {
+    "attention_scale": ("sqrt_dim", "entropy_invariant"),
+    "normalizer": ("softmax", "taylor_softmax"),
+    "position": (None, "rotary"),
+}
 
 
 class HeadProjections(layers.Layer):
@@ -105,6 +109,8 @@ class MultiHeadAttention(HeadProjections):
             (bert4keras counts at least 16 keys, which the article's formula does not.)
         train_length: length at which the two scales are the same.
         normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
+        position: None, or "rotary": queries and keys are turned by angles that grow with their
+            positions (RoFormer), so that scores depend on distances; `head_size` must be even.
         dropout: dropout rate of the attention probabilities.
         kernel_initializer: initializer of the four kernels.
 
@@ -128,7 +134,8 @@ class MultiHeadAttention(HeadProjections):
     True
 
     Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; entropy-invariant scale:
-    https://kexue.fm/archives/8823; Taylor-softmax: https://kexue.fm/archives/7919
+    https://kexue.fm/archives/8823; Taylor-softmax: https://kexue.fm/archives/7919; rotary
+    positions: https://kexue.fm/archives/8265
     """
 
     def __init__(
@@ -142,26 +149,32 @@ class MultiHeadAttention(HeadProjections):
         kernel_initializer="glorot_uniform",
         train_length=512,
         normalizer="softmax",
+        position=None,
         **kwargs,
     ):
         super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
-        if attention_scale not in _SCALES:
-            raise ValueError(
-                f"`attention_scale` must be one of {_SCALES}. Received: {attention_scale!r}"
-            )
-        if normalizer not in _NORMALIZERS:
-            raise ValueError(
-                f"`normalizer` must be one of {_NORMALIZERS}. Received: {normalizer!r}"
-            )
+        chosen = {
+            "attention_scale": attention_scale,
+            "normalizer": normalizer,
+            "position": position,
+        }
+        for name, value in chosen.items():
+            if value not in _CHOICES[name]:
+                raise ValueError(f"`{name}` must be one of {_CHOICES[name]}. Received: {value!r}")
         if train_length < 2:
             raise ValueError(f"`train_length` must be at least 2. Received: {train_length}")
         self.attention_scale = attention_scale
         self.train_length = train_length
         self.normalizer = normalizer
+        self.position = position
         self.dropout = dropout
 
     def build(self, query_shape, key_shape=None, value_shape=None):
         super().build(query_shape, key_shape, value_shape)
+        if self.position == "rotary" and self._head_size % 2:
+            raise ValueError(
+                f'`head_size` must be even with position "rotary". Received: {self._head_size}'
+            )
         self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(
@@ -191,13 +204,21 @@ class MultiHeadAttention(HeadProjections):
         )
         return self.merge_heads(attended)
 
-    def project_query(self, x):
-        """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled."""
-        return self._split(self.query_dense(x)) * (1 / math.sqrt(self._head_size))
+    def project_query(self, x, positions=None):
+        """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled.
 
-    def project_key(self, x):
+        `positions`, int32 `(length,)` or `(batch, length)`, matter for rotary ones only and are
+        0, 1, 2, ... by default.
+        """
+        query = self._split(self.query_dense(x)) * (1 / math.sqrt(self._head_size))
+        return self._placed(query, positions)
+
+    def project_key(self, x, positions=None):
         """`(batch, length, features)` -> keys `(batch, length, heads, head_size)`."""
-        return self._split(self.key_dense(x))
+        return self._placed(self._split(self.key_dense(x)), positions)
+
+    def _placed(self, x, positions):
+        return apply_rotary_positions(x, positions) if self.position == "rotary" else x
 
     def project_value(self, x):
         """`(batch, length, features)` -> values `(batch, length, heads, head_size)`."""
@@ -256,5 +277,6 @@ class MultiHeadAttention(HeadProjections):
             "attention_scale": self.attention_scale,
             "train_length": self.train_length,
             "normalizer": self.normalizer,
+            "position": self.position,
             "dropout": self.dropout,
         }

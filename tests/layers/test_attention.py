@@ -49,6 +49,7 @@ def reference(layer, query, key, value, visible=None):
     [
         {"heads": 3, "head_size": 5, "output_size": 7},
         {"heads": 1, "use_bias": False, "kernel_initializer": "he_normal", "dropout": 0.2},
+        {"heads": 2, "head_size": 4, "position": "rotary"},
     ],
 )
 def test_contract(config, generator, tmp_path):
@@ -210,6 +211,7 @@ def test_output_shape_is_known_before_the_call():
         ({"heads": -2}, "`heads` must be at least 1. Received: -2"),
         ({"heads": 2, "attention_scale": "none"}, "`attention_scale`.*Received: 'none'"),
         ({"heads": 2, "normalizer": "max"}, "`normalizer`.*Received: 'max'"),
+        ({"heads": 2, "position": "sinus"}, "`position`.*Received: 'sinus'"),
         ({"heads": 2, "train_length": 1}, "`train_length` must be at least 2. Received: 1"),
     ],
 )

@@ -61,3 +61,22 @@ def test_entropy_invariant_scale(bert4keras, visible, equal):
         plus = np.exp(scores[..., :visible] * np.log(16) / np.log(512))
         plus /= plus.sum(-1, keepdims=True)
         np.testing.assert_allclose(found[..., :visible], plus, rtol=1e-4)
+
+
+def test_rotary_positions(bert4keras):
+    x = RNG.normal(size=(2, 30, 3, 8)).astype("float32")
+    positions = np.tile(np.arange(30, dtype="float32"), (2, 1))
+    table = bert4keras.run(
+        "function",
+        {"pos": positions},
+        name="sinusoidal_embeddings",
+        args=["pos"],
+        kwargs={"dim": 8},
+    )["output_0"]
+    found = bert4keras.run(
+        "function",
+        {"table": table, "x": x},
+        name="apply_rotary_position_embeddings",
+        args=["table", "x"],
+    )["output_0"]
+    np.testing.assert_allclose(numpy(layers.apply_rotary_positions(x)), found, atol=1e-5)

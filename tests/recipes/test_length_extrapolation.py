@@ -67,31 +67,6 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
         recipe.main(configure(recipe, *wanted, "--epochs", 2))
 
 
-def test_rotary_positions_are_those_of_complex_numbers(recipe):
-    x = np.random.default_rng(0).normal(size=(2, 7, 3, 8)).astype("float32")
-    pairs = x[..., ::2] + 1j * x[..., 1::2]
-    angles = np.arange(7)[:, None, None] * 10000 ** (-np.arange(4) / 4)
-    turned = pairs * np.exp(1j * angles)
-    expected = np.stack([turned.real, turned.imag], -1).reshape(x.shape)
-    np.testing.assert_allclose(ops.convert_to_numpy(recipe.rotate(x)), expected, atol=1e-5)
-
-
-def test_rotary_scores_depend_on_the_distance_only(recipe):
-    attention = recipe.RotaryAttention(2)
-    attention.build((None, None, 16))
-    rng = np.random.default_rng(0)
-    attention.query_dense.kernel.assign(rng.normal(size=(16, 16)))
-    token, other = rng.normal(size=(2, 16)).astype("float32")
-    query = ops.convert_to_numpy(attention.project_query(np.tile(token, (1, 40, 1))))
-    key = ops.convert_to_numpy(attention.project_key(np.tile(other, (1, 40, 1))))
-    scores = np.einsum("bqhd,bkhd->bhqk", query, key)[0]
-    for head in scores:
-        for distance in range(-39, 40):
-            diagonal = np.diagonal(head, distance)
-            np.testing.assert_allclose(diagonal, diagonal[0], atol=1e-4)
-    assert np.ptp(scores[0, 0]) > 0.1
-
-
 def test_the_order_of_the_tokens_matters(recipe, arguments):
     model = model_of(recipe, arguments, "sqrt_dim")
     ids, positions = np.array([[5, 6, 7, 8, 3, 9]]), np.array([[4]])
