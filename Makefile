@@ -1,4 +1,4 @@
-# `make run` trains the ape210k recipe on the embedded sample; `make test` runs the whole suite.
+# `make run` trains the ape210k recipe on the embedded sample; `make test` runs all tests but the slow ones.
 # Both set up a virtual environment in .venv first; Python 3.11 to 3.13 and make are all they need.
 
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""Keras layers, losses, optimizers, decoding and recipes from the articles of kexue.fm.
+"""Keras layers, losses, regularizers, decoding and recipes from the articles of kexue.fm.
 
 Importing this package is fast: the subpackages (and with them Keras) load on first use.
 

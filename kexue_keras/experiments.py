@@ -118,29 +118,36 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def save_weights(path: str | Path, model, about: Mapping) -> None:
+def save_weights(path: str | Path, model, description: Mapping) -> None:
     """Writes the weights of a Keras model, and a JSON file of what they are beside them.
 
     Args:
-        path: ends with `.weights.h5`; its directory is made. The JSON file, written last, has
-            `.json` in that place.
+        path: ends with `.weights.h5`; its directory is made. The JSON file has `.json` in that
+            place; it is written last, and an older one deleted first, so that it never describes
+            other weights.
         model: anything with a method `save_weights`.
-        about: dict of JSON types.
+        description: dict of JSON types.
     """
+    _beside(path).unlink(missing_ok=True)
     with replacing(path) as temporary:
         model.save_weights(temporary)
-    text = json.dumps(about, ensure_ascii=False, indent=1)
-    write_text(about_path(path), text + "\n")
+    text = json.dumps(description, ensure_ascii=False, indent=1)
+    write_text(_beside(path), text + "\n")
 
 
-def about_path(path: str | Path) -> Path:
-    """The JSON file beside weights.
+def about(path: str | Path) -> dict | None:
+    """What `save_weights` was told of these weights; None if it did not finish writing them.
 
     Example:
 
-    >>> about_path("runs/new.weights.h5").name
-    'new.json'
+    >>> about("runs/none.weights.h5") is None
+    True
     """
+    description = _beside(path)
+    return json.loads(description.read_text(encoding="utf-8")) if description.exists() else None
+
+
+def _beside(path):
     path = Path(path)
     return path.with_name(path.name.removesuffix(".weights.h5") + ".json")
 
@@ -155,14 +162,34 @@ def trained(directory: str | Path, names: Sequence[str]) -> dict[str, tuple[Path
         FileNotFoundError: there are none.
     """
     paths = {name: Path(directory) / f"{name}.weights.h5" for name in names}
-    found = {
-        name: (path, json.loads(about_path(path).read_text(encoding="utf-8")))
-        for name, path in paths.items()
-        if about_path(path).exists()
-    }
+    found = {name: (path, about(path)) for name, path in paths.items() if about(path) is not None}
     if not found:
         raise FileNotFoundError(f"`output` {directory} has no trained weights; train first")
     return found
+
+
+def check_least(config, **least: float) -> None:
+    """Checks options of a recipe, before anything is computed with them.
+
+    Args:
+        config: anything that has the options as attributes, numbers or tuples of numbers.
+        least: name of an option to its smallest value.
+
+    Raises:
+        ValueError: an option is smaller, or a tuple is empty; names it.
+
+    Example:
+
+    >>> import types
+    >>> check_least(types.SimpleNamespace(epochs=0, seeds=(0, 1)), seeds=0, epochs=1)
+    Traceback (most recent call last):
+    ValueError: `epochs` must be at least 1. Received: 0
+    """
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if not values or not all(x >= smallest for x in values):
+            raise ValueError(f"`{name}` must be at least {smallest}. Received: {value}")
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 100.0, digits: int = 2) -> str:
@@ -183,8 +210,15 @@ def mean_and_spread(values: Sequence[float], scale: float = 100.0, digits: int =
         return ""
     text = f"{scale * statistics.fmean(values):.{digits}f}"
     if len(values) > 1:
-        text += f" ± {scale * statistics.stdev(values):.{digits}f}"
+        text += f" ± {scale * _deviation(values):.{digits}f}"
     return text
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation of a sample; 0 of one value, NaN if a value is not finite."""
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -253,7 +287,7 @@ def draw_table(
         found = [(j, values) for j, values in enumerate(cells) if values]
         x = [j + (i - (len(rows) - 1) / 2) * 0.8 / len(rows) for j, _ in found]
         y = [statistics.fmean(values) for _, values in found]
-        spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in found]
+        spread = [_deviation(values) for _, values in found]
         axes.errorbar(x, y, spread, marker="o", linestyle="none", label=name)
     axes.set(xticks=range(len(columns)), xticklabels=columns, ylabel=label)
     axes.legend(fontsize="small")

@@ -16,6 +16,7 @@ True
 import sys
 
 import keras
+import numpy as np
 from keras import ops
 
 from kexue_keras import backend
@@ -27,16 +28,18 @@ class Snapshot:
     A model that is compiled once and restored is much quicker to train again than one built anew.
 
     Args:
-        model: compiled; its weights now are those that `restore` brings back.
+        model: compiled; its weights and its optimizer's state now are those that `restore` brings
+            back.
     """
 
     def __init__(self, model):
         model.optimizer.build(model.trainable_variables)
         self.model = model
-        self._values = [ops.convert_to_numpy(v.value) for v in model.variables]
+        self._values = _values(model)
+        self._optimizer_values = _values(model.optimizer)
 
     def restore(self, rng):
-        """Brings the weights back; the optimizer forgets everything.
+        """Brings back the weights and the optimizer's state.
 
         Args:
             rng: `numpy.random.Generator` that seeds the model's own random generators (dropout).
@@ -45,8 +48,13 @@ class Snapshot:
             if variable.name == "seed_generator_state":
                 value = rng.integers(0, 1 << 31, value.shape)
             variable.assign(value)
-        for variable in self.model.optimizer.variables:
-            variable.assign(ops.zeros_like(variable.value))
+        variables = self.model.optimizer.variables
+        for variable, value in zip(variables, self._optimizer_values, strict=True):
+            variable.assign(value)
+
+
+def _values(owner):
+    return [np.array(ops.convert_to_numpy(v.value)) for v in owner.variables]
 
 
 def fit_to_zero_rate(model, loss, batches, epochs, learning_rate, clipnorm=None):

@@ -6,7 +6,7 @@ Published: 71.85 / 72.35 % of valid / test right with a BERT base on 200k proble
 Our results, with their commands: README.md, section Results.
 Article: https://kexue.fm/archives/7809; data: https://arxiv.org/abs/2009.11506
 
-    python recipes/ape210k.py                               # a small model, about two minutes
+    python recipes/ape210k.py                               # a small model, some minutes
     python recipes/ape210k.py --solve "小明有5个苹果，又买了3个，共有多少个？"
     python recipes/ape210k.py --predict problems.jsonl      # -> problems.predictions.jsonl
     python recipes/ape210k.py --config-path BERT/bert_config.json \\

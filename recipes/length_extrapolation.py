@@ -111,6 +111,12 @@ def load_texts(path, least):
     return texts
 
 
+def not_inside(texts, others):
+    """Those texts that are no part of another of `others`."""
+    joined = "\n".join(others)
+    return [text for text in texts if text not in joined]
+
+
 def _strings(document):
     if isinstance(document, str):
         yield document
@@ -138,11 +144,11 @@ class Data:
             return [text for path in paths for text in load_texts(path, config.min_characters)]
 
         train, test = read(config.texts), read(config.test_texts)
-        if test:
-            known = set(test)
-            train = [text for text in train if text not in known]
-        else:
+        if not test:
             test, train = datasets.split(train, (0.1, 0.9), key=str)
+        # nor may one stand inside the other, as an answer in its passage
+        train = not_inside(train, test)
+        test = not_inside(test, train)
         counts = Counter(c for text in train for c in text.lower())
         known = sorted(counts, key=lambda c: (-counts[c], c))[: config.vocab_size]
         self.tokens = [*SPECIAL_TOKENS, *known]
@@ -156,10 +162,13 @@ class Data:
         size = min(len(stream), config.test_tokens) // longest * longest
         if not self.train or not size:
             raise ValueError(
-                f"`texts` must have {2 * length} characters, `test_texts` {longest}. "
-                f"Received: {sum(map(len, train))} and {len(stream)}"
+                f"`texts` must have {2 * length} characters, `test_texts` and `test_tokens` "
+                f"{longest}. Received: {sum(map(len, train))}, {len(stream)} and "
+                f"{config.test_tokens}"
             )
         self.test = Test(*self.mask(stream[:size], random.Random(0)))
+        if not self.test.originals:
+            raise ValueError(f"`test_tokens` {size} are too few: none of them is masked")
 
     def encode(self, texts):
         """Token ids of all texts, one after another, with [SEP] after each."""
@@ -206,9 +215,13 @@ def build_model(config, vocab_size, scale):
 
 
 def train(config, data, scale, seed):
-    """A model of this scale, trained on texts of the training length."""
+    """A model of this scale, trained on texts of the training length, or its weights of before."""
     keras.utils.set_random_seed(seed)
     model = build_model(config, len(data.tokens), scale)
+    path = config.output / f"{scale}-{seed}.weights.h5"
+    if experiments.about(path) == options_of(config):
+        model.load_weights(path)
+        return model
     length = config.train_length
 
     def mask(sample, rng):
@@ -242,6 +255,7 @@ def train(config, data, scale, seed):
     model.fit(
         batches, epochs=config.epochs, shuffle=False, callbacks=[batches.callback()], verbose=0
     )
+    experiments.save_weights(path, model, options_of(config))
     return model
 
 
@@ -310,6 +324,14 @@ def show(config, experiment):
     experiments.draw_table(path, columns, percent, "accuracy of masked characters, %")
 
 
+def options_of(config):
+    """What the cells depend on, in JSON types."""
+    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    for name in ("scales", "lengths", "seeds", "output"):
+        del options[name]
+    return {**options, "longest": config.lengths[-1]}
+
+
 # ---- main
 
 
@@ -319,11 +341,8 @@ def main(config):
         raise ValueError(f"`scales` must be among {SCALES}. Received: {unknown[0]!r}")
     if not config.lengths or any(n < 1 or config.lengths[-1] % n for n in config.lengths):
         raise ValueError(f"`lengths` must divide the last of them. Received: {config.lengths}")
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for name in ("scales", "lengths", "seeds", "output"):
-        del options[name]
-    options["longest"] = config.lengths[-1]
-    experiment = experiments.Experiment(config.output / "results.json", options)
+    experiments.check_least(config, epochs=1, batch_size=1, min_characters=1, train_length=2)
+    experiment = experiments.Experiment(config.output / "results.json", options_of(config))
     data = Data(config)
     print(
         f"{len(data.train)} training texts of {config.train_length} characters, vocabulary "

@@ -33,7 +33,13 @@ import numpy as np
 import tyro
 
 from kexue_keras.data_files import DataError, field, read_objects
-from kexue_keras.experiments import Experiment, save_weights, summarize, trained
+from kexue_keras.experiments import (
+    Experiment,
+    check_least,
+    save_weights,
+    summarize,
+    trained,
+)
 from kexue_keras.fine_tuning import fit_to_zero_rate
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
 
@@ -271,6 +277,11 @@ class Comparison:
         held_out, rest = datasets.split(
             self.train, (self.config.development, 1 - self.config.development)
         )
+        if not held_out or not rest:
+            raise ValueError(
+                f"`development` must leave texts of the {len(self.train)} on both sides. "
+                f"Received: {self.config.development}"
+            )
 
         def develop(weight):
             tagger = Tagger(self.config, self.tags, seed)
@@ -324,6 +335,7 @@ def main(config):
     unknown = [method for method in config.methods if method not in METHODS]
     if unknown:
         raise ValueError(f"`methods` must be among {METHODS}. Received: {unknown[0]!r}")
+    check_least(config, epochs=1, batch_size=1, maxlen=3, positive_weights=0)
     if not 0 < config.development < 1:
         raise ValueError(f"`development` must be between 0 and 1. Received: {config.development}")
     if config.tag is not None:

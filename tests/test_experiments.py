@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,5 +149,31 @@ def test_weights_and_what_they_are_of(tmp_path):
     path = tmp_path / "new" / "m.weights.h5"
     experiments.save_weights(path, Model(), {"labels": ["很", 1]})
     assert path.read_text(encoding="utf-8") == "weights"
-    about = json.loads((tmp_path / "new" / "m.json").read_text(encoding="utf-8"))
-    assert about == {"labels": ["很", 1]} and len(list(path.parent.iterdir())) == 2
+    text = (tmp_path / "new" / "m.json").read_text(encoding="utf-8")
+    assert json.loads(text) == experiments.about(path) == {"labels": ["很", 1]}
+    assert len(list(path.parent.iterdir())) == 2
+
+    class Interrupted:
+        def save_weights(self, path):
+            path.write_text("wei", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiments.save_weights(path, Interrupted(), {})
+    assert path.read_text(encoding="utf-8") == "weights" and experiments.about(path) is None
+
+
+def test_a_figure_that_is_not_a_number_is_shown(tmp_path):
+    figures = [{"f1": 0.5}, {"f1": float("nan")}]
+    table = experiments.summarize({"new": figures}, {"f1": "F1"}, tmp_path / "table.png")
+    assert table.endswith("| new | nan ± nan |")
+
+
+def test_options_that_are_too_small():
+    config = SimpleNamespace(epochs=1, seeds=(0, 1), none=())
+    experiments.check_least(config, epochs=1, seeds=0)
+    for name, least in (("epochs", 2), ("seeds", 1), ("none", 0)):
+        with pytest.raises(ValueError, match=f"`{name}` must be at least {least}. Received: "):
+            experiments.check_least(config, **{name: least})
+    with pytest.raises(ValueError, match="`epochs` must be at least 1. Received: nan"):
+        experiments.check_least(SimpleNamespace(epochs=float("nan")), epochs=1)

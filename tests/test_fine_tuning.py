@@ -29,7 +29,10 @@ def test_a_restored_model_trains_as_the_first_time():
         for value, old in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(value, old)
         assert int(model.optimizer.iterations) == 0
-        return model.fit(X, Y, epochs=3, shuffle=False, verbose=0).history["loss"]
+        losses = model.fit(X, Y, epochs=3, shuffle=False, verbose=0).history["loss"]
+        for value, old in zip(model.get_weights(), before, strict=True):
+            assert np.abs(value - old).max() > 0.01  # the rate is not forgotten
+        return losses
 
     first, second, other = train(1), train(1), train(2)
     assert first == pytest.approx(second, rel=1e-6)

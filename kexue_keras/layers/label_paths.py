@@ -34,7 +34,8 @@ def mask_logits(logits, mask):
 def split_mask(logits):
     """Of masked logits the mask `(batch, length)`, and the logits with 0 where it is False."""
     logits = finite(logits)
-    mask = ops.any(logits > NEVER / 2, axis=-1)
+    # a position of NaN is not masked: the loss is to show it
+    mask = ops.logical_not(ops.all(logits <= NEVER / 2, axis=-1))
     return mask, ops.where(mask[..., None], logits, 0.0)
 
 

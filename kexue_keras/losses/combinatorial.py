@@ -48,7 +48,7 @@ def combinatorial_softmax_crossentropy(y_true, y_pred, k, at_most=False):
     if not isinstance(k, int) or not 1 <= k <= classes:
         raise ValueError(f"`k` must be an integer from 1 to {classes}, the classes. Received: {k}")
     y_pred = ops.cast(y_pred, "float32")
-    counts = y_pred > -float("inf")
+    counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
     scores = ops.where(counts, y_pred, _LOWEST)
     chosen = ops.where(ops.logical_and(counts, ops.cast(y_true, "bool")), scores, 0.0)
     empty = ops.zeros_like(scores[..., :1])

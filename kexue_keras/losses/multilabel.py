@@ -36,7 +36,7 @@ def multilabel_categorical_crossentropy(y_true, y_pred):
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     _check_same_shape(y_true, y_pred)
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
-    counts = y_pred > -float("inf")
+    counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
     scores = ops.clip(ops.where(counts, y_pred, 0.0), _LOWEST, -_LOWEST)
     positive = _log_one_plus_sum(counts, y_true, -scores)
     negative = _log_one_plus_sum(counts, 1 - y_true, scores)
@@ -47,7 +47,8 @@ def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
     """`multilabel_categorical_crossentropy` for labels given as the ids of the positive classes.
 
     Args:
-        y_true: ids of classes, `(..., labels)`; an id may occur more than once and counts once.
+        y_true: ids of classes, `(..., labels)`; an id may occur more than once and counts once. One
+            below 0 or beyond the last class, such as a padding of -1, does not count.
         y_pred: scores `(..., classes)` without activation; computed in float32. A class whose
             score is -inf does not count.
         mask_zero: whether the id 0 is padding; class 0 then has no score that counts.
@@ -76,10 +77,12 @@ def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
     y_pred = ops.reshape(ops.cast(y_pred, "float32"), (-1, classes))
     ids = ops.reshape(ops.cast(y_true, "int32"), (-1, ops.shape(y_true)[-1]))
     rows = ops.arange(ops.shape(y_pred)[0], dtype="int32")[:, None]
-    places = ops.reshape(rows * classes + ids, (-1, 1))
-    dense = ops.zeros((ops.shape(y_pred)[0] * classes,), "float32")
+    # one more place in every row, for the ids of no class
+    ids = ops.where(ops.logical_and(ids >= 0, ids < classes), ids, classes)
+    places = ops.reshape(rows * (classes + 1) + ids, (-1, 1))
+    dense = ops.zeros((ops.shape(y_pred)[0] * (classes + 1),), "float32")
     dense = ops.scatter_update(dense, places, ops.ones_like(places[:, 0], "float32"))
-    dense = ops.reshape(dense, (-1, classes))
+    dense = ops.reshape(dense, (-1, classes + 1))[:, :-1]
     if mask_zero:
         y_pred = ops.where(ops.arange(classes) > 0, y_pred, -float("inf"))
     return ops.reshape(multilabel_categorical_crossentropy(dense, y_pred), shape[:-1])

@@ -1,5 +1,8 @@
 """Transformer models and their checkpoints."""
 
+# registered, so that after `import kexue_keras.models` any saved model reloads as it was compiled
+import kexue_keras.losses
+import kexue_keras.regularizers  # noqa: F401
 from kexue_keras.models.bert import Bert
 from kexue_keras.models.bert4keras_bridge import (
     load_bert4keras_weights,

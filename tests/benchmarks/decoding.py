@@ -87,7 +87,7 @@ def huggingface(batch, beams):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--contestant", help="used by the script itself: run one side")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each side")
+    parser.add_argument("--rounds", type=int, default=9, help="measurements of each side")
     arguments = parser.parse_args()
     if arguments.contestant:
         name, batch, beams = arguments.contestant.split(":")

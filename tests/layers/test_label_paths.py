@@ -245,6 +245,15 @@ def test_minus_infinity_forbids_and_huge_scores_have_finite_gradients(kind):
 
 
 @each
+def test_logits_that_are_not_numbers_are_seen(kind):
+    layer = built(kind)
+    logits = np.zeros((1, 4, LABELS), "float32")
+    logits[0, 2] = np.nan
+    loss = layer.sparse_loss(np.zeros((1, 4), "int32"), layer(logits))
+    assert np.isnan(numpy(loss)).all()
+
+
+@each
 def test_a_forbidden_transition(kind):
     pairs, trans = set(itertools.pairwise(Y[0].tolist())), TRANS.copy()
     forbidden = next(p for p in itertools.product(range(LABELS), repeat=2) if p not in pairs)

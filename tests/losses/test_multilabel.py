@@ -121,6 +121,24 @@ def test_sparse_equals_dense():
     np.testing.assert_allclose(of_sparse, of_dense, atol=1e-6)
 
 
+def test_ids_of_no_class_do_not_count():
+    scores = RNG.normal(size=(3, 4)).astype("float32")
+    ids = np.array([[2, 4, -1], [-1, 0, 3], [7, -3, -1]])
+    dense = np.array([[0, 0, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]])
+    found = losses.sparse_multilabel_categorical_crossentropy(ids, scores)
+    np.testing.assert_allclose(to_numpy(found), reference(dense, scores), rtol=1e-5)
+
+
+def test_scores_that_are_not_numbers_are_seen():
+    for scores in ([[np.nan, np.nan]], [[np.nan, 1.0]]):
+        loss = losses.multilabel_categorical_crossentropy([[1.0, 0.0]], np.array(scores, "float32"))
+        assert np.isnan(to_numpy(loss)).all()
+        loss = losses.combinatorial_softmax_crossentropy(
+            np.array([[1.0, 0.0]]), np.array(scores, "float32"), k=1
+        )
+        assert np.isnan(to_numpy(loss)).all()
+
+
 def test_mask_zero_leaves_class_0_out():
     ids = np.array([[1, 3, 8], [1, 0, 0], [0, 0, 0], [7, 0, 2], [2, 1, 0], [8, 6, 4]])
     labels = np.zeros_like(LABELS)

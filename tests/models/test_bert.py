@@ -188,7 +188,7 @@ def training_model(**options):
     model = bert(
         application="unilm", with_mlm="linear", dropout_rate=0.1, num_hidden_layers=1, **options
     )
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile("adam", losses.SequenceCrossentropy())
     return model
 
 

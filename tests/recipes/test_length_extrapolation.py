@@ -147,6 +147,36 @@ def test_files_of_texts(recipe, tmp_path):
         texts("bad.txt", "一\n二\n")
 
 
+def test_no_text_stands_inside_one_of_the_other_part(recipe, tmp_path):
+    passage = "天地玄黄宇宙洪荒日月盈昃辰宿列张"
+    rows = {
+        "train": [passage + "寒来暑往", "云腾致雨"],
+        "test": [passage, passage[::-1] + "云腾致雨"],
+    }
+    for name, texts in rows.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(texts), encoding="utf-8")
+    assert recipe.not_inside(rows["train"], rows["test"]) == rows["train"][:1]
+    assert recipe.not_inside(rows["test"], rows["train"][:1]) == rows["test"][1:]
+    arguments = ["--texts", tmp_path / "train.txt", "--test-texts", tmp_path / "test.txt"]
+    sizes = ["--train-length", 4, "--lengths", 16, "--min-characters", 2]
+    data = recipe.Data(configure(recipe, *arguments, *sizes))
+    known = set(passage + "寒来暑往")
+    assert set(data.tokens[4:]) == known and len(data.test.masked) == 16
+
+
+def test_weights_of_another_configuration_are_not_used(recipe, arguments, tmp_path):
+    data = recipe.Data(configure(recipe, *arguments))
+    for epochs in (1, 2):
+        wanted = [*arguments, "--epochs", epochs, "--output", tmp_path]
+        model = recipe.train(configure(recipe, *wanted), data, "sqrt_dim", 0)
+        steps = epochs * (len(data.train) // 8)
+        assert int(model.optimizer.iterations) == steps
+    again = recipe.train(configure(recipe, *wanted), data, "sqrt_dim", 0)
+    assert getattr(again, "optimizer", None) is None
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_without_test_texts_some_are_held_out(recipe, arguments):
     data = recipe.Data(configure(recipe, *arguments, "--test-texts", "--lengths", 8))
     assert len(data.test.masked) >= 3 * 16 and data.train
@@ -160,5 +190,7 @@ def test_errors(recipe, arguments):
         recipe.main(recipe.Config(scales=("magic",)))
     with pytest.raises(ValueError, match=r"`lengths` must divide the last.*\(48, 64\)"):
         recipe.main(recipe.Config(lengths=(48, 64)))
-    with pytest.raises(ValueError, match="`texts` must have 16 characters, `test_texts` 4096"):
+    with pytest.raises(
+        ValueError, match="`texts` must have 16 characters, `test_texts` and `test_tokens` 4096"
+    ):
         recipe.Data(configure(recipe, *arguments, "--lengths", 8, 4096))

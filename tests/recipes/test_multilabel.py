@@ -162,6 +162,11 @@ def test_errors(arguments, recipe, tmp_path):
         main(recipe, "--methods", "magic")
     with pytest.raises(ValueError, match="`development` must be between 0 and 1. Received: 1.0"):
         main(recipe, "--development", 1)
+    with pytest.raises(ValueError, match="`positive_weights` must be at least 0. Received: "):
+        main(recipe, *arguments, "--positive-weights")
+    with pytest.raises(ValueError, match="`development` must leave texts of the .*: 0.001"):
+        command = ["--methods", "bce_tuned", "--development", 0.001]
+        main(recipe, *arguments, *command, "--output", tmp_path / "few")
     with pytest.raises(FileNotFoundError, match="has no trained weights"):
         main(recipe, *arguments, "--output", tmp_path / "none", "--tag", "好")
 

@@ -153,6 +153,9 @@ def test_held_out_sentences_are_not_trained_on(recipe, tmp_path):
 def test_errors(recipe, arguments, tmp_path):
     with pytest.raises(ValueError, match="`methods` must be among.*'magic'"):
         recipe.main(recipe.Config(methods=("magic",)))
+    for option, value in (("--maxlen", 2), ("--epochs", 0), ("--limit", -5)):
+        with pytest.raises(ValueError, match=f"`{option[2:]}` must be at least .*: {value}"):
+            recipe.main(configure(recipe, *arguments, option, value, "--output", tmp_path))
     for hold_out in (10, -1):
         with pytest.raises(ValueError, match=f"`hold_out` must be .* Received: {hold_out}"):
             recipe.Data(configure(recipe, *arguments, "--hold-out", hold_out))

@@ -94,17 +94,24 @@ def test_graded_labels(model, recipe, tmp_path, capsys):
 
 def test_targets_of_the_methods(arguments, recipe):
     config = tyro.cli(recipe.Config, args=[*map(str, arguments)])
-    grades = [0.0, 1.5, 3.6, 4.0]
+    grades = [0.0, 2.0, 3.6, 4.0]
     targets = {
         name: [recipe.Matcher(config, name, grades, 0).target(grade) for grade in grades]
         for name in recipe.METHODS
     }
     assert targets["cosent"] == targets["interact_cosent"] == grades
-    assert targets["sbert"] == [0, 1, 2, 2]
-    assert targets["interact"] == [0.0, 0.375, 0.9, 1.0]
+    assert targets["sbert"] == [0, 0, 1, 1]
+    assert targets["interact"] == [0.0, 0.5, 0.9, 1.0]
     matcher = recipe.Matcher(config, "interact", [0.0, 1.0], 0)
     assert [matcher.target(label) for label in (0.0, 1.0)] == [0, 1]
     assert matcher.model.output.shape == (None, 2)
+
+
+def test_sentences_that_are_read_together_are_one_segment(arguments, recipe):
+    config = tyro.cli(recipe.Config, args=[*map(str, arguments)])
+    matcher = recipe.Matcher(config, "interact", [0.0, 1.0], 0)
+    ids, segments = matcher.encode("我很好", "你不好")
+    assert ids == matcher.tokenizer.encode("我很好", "你不好")[0] and segments == [0] * len(ids)
 
 
 def test_vector_scores_are_cosines_of_the_two_sentences(arguments, recipe):
@@ -192,6 +199,8 @@ def test_errors(arguments, recipe, tmp_path):
         main(recipe, "--train", bad, "--output", tmp_path / "run")
     with pytest.raises(ValueError, match="`hold_out` must be from 0 to below 1. Received: 1.5"):
         main(recipe, *arguments, "--hold-out", 1.5)
+    with pytest.raises(ValueError, match="`epochs` must be at least 1. Received: 0"):
+        main(recipe, *arguments, "--epochs", 0)
     with pytest.raises(ValueError, match="`methods` must be among.*'magic'"):
         main(recipe, "--methods", "magic")
     with pytest.raises(FileNotFoundError, match="has no trained weights"):
