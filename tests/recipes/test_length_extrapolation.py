@@ -151,17 +151,17 @@ def test_no_text_stands_inside_one_of_the_other_part(recipe, tmp_path):
     passage = "天地玄黄宇宙洪荒日月盈昃辰宿列张"
     rows = {
         "train": [passage + "寒来暑往", "云腾致雨"],
-        "test": [passage, passage[::-1] + "云腾致雨"],
+        "test": [passage, 4 * passage[::-1] + "云腾致雨"],
     }
     for name, texts in rows.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(texts), encoding="utf-8")
     assert recipe.not_inside(rows["train"], rows["test"]) == rows["train"][:1]
     assert recipe.not_inside(rows["test"], rows["train"][:1]) == rows["test"][1:]
     arguments = ["--texts", tmp_path / "train.txt", "--test-texts", tmp_path / "test.txt"]
-    sizes = ["--train-length", 4, "--lengths", 16, "--min-characters", 2]
+    sizes = ["--train-length", 4, "--lengths", 64, "--min-characters", 2]
     data = recipe.Data(configure(recipe, *arguments, *sizes))
     known = set(passage + "寒来暑往")
-    assert set(data.tokens[4:]) == known and len(data.test.masked) == 16
+    assert set(data.tokens[4:]) == known and len(data.test.masked) == 64
 
 
 def test_weights_of_another_configuration_are_not_used(recipe, arguments, tmp_path):
