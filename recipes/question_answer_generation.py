@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,8 +93,9 @@ def load_questions(config):
     if config.hold_out:
         parts = (1.0 - config.hold_out, config.hold_out)
         train, valid["held_out"] = datasets.split(train, parts, key=lambda q: q["passage"])
-    held_out = {q["passage"] for questions in valid.values() for q in questions}
-    train = [q for q in train if q["passage"] not in held_out]
+    for name in ("passage", "question"):  # WebQA has one question for many passages
+        held_out = {q[name] for questions in valid.values() for q in questions}
+        train = [q for q in train if q[name] not in held_out]
     train = cut(train, config)
     valid = {name: cut(questions, config) for name, questions in valid.items()}
     held_out = [(f"held out: {name}", samples) for name, samples in valid.items()]
@@ -107,13 +109,22 @@ def load_questions(config):
 
 
 def cut(questions, config):
-    """`(piece, answer, question)` for every piece of the passage that holds an answer."""
+    """`(piece, answer, question)` for every question, with the piece of the passage that answers it.
+
+    Of several pieces that hold an answer, most by chance, it is the one that shares most pairs of
+    neighbouring characters with the question.
+    """
     samples = []
     for q in questions:
+        found, question = [], q["question"]
+        shared = {question[i : i + 2] for i in range(len(question) - 1)}
         for piece in segment(q["passage"], config.max_passage - 2):
             answer = next((a for a in q["answers"] if a in piece), None)
             if answer is not None:
-                samples.append((piece, answer, q["question"]))
+                found.append((sum(pair in piece for pair in shared), piece, answer))
+        if found:
+            _, piece, answer = max(found, key=lambda row: row[0])
+            samples.append((piece, answer, question))
     return samples
 
 
@@ -142,11 +153,13 @@ class Encoder:
 
 
 class Pair(NamedTuple):
-    """An answer and a question; whether the answer stands in the passage, token by token."""
+    """An answer and a question; whether the answer stands in the passage, token by token, and how
+    often it was sampled."""
 
     answer: str
     question: str
     in_passage: bool
+    times: int
 
 
 class Writer:
@@ -196,16 +209,17 @@ class Writer:
             prompts, n=config.pairs, topp=config.topp, seed=seed
         )
         rows = [
-            (place, ids)
+            (place, ids, times)
             for place, answers in enumerate(sampled)
-            for ids in dict.fromkeys(map(tuple, answers))
+            for ids, times in Counter(map(tuple, answers)).items()
         ]
-        chosen = [pieces[place][1] for place, _ in rows]
-        questions = self.questions(chosen, [list(ids) for _, ids in rows])
+        chosen = [pieces[place][1] for place, _, _ in rows]
+        questions = self.questions(chosen, [list(ids) for _, ids, _ in rows])
         pairs = [{} for _ in passages]
-        for (place, ids), question in zip(rows, questions, strict=True):
+        for (place, ids, times), question in zip(rows, questions, strict=True):
             ids = [i for i in ids if i != tokenizer.end_id]
-            pair = Pair(tokenizer.decode(ids), question, contains(prompts[place][1:-1], ids))
+            inside = tokenizer.unk_id not in ids and contains(prompts[place][1:-1], ids)
+            pair = Pair(tokenizer.decode(ids), question, inside, times)
             if pair.answer and pair.question:
                 pairs[pieces[place][0]].setdefault(pair[:2], pair)
         return [list(found.values()) for found in pairs]
@@ -260,7 +274,7 @@ def evaluate(writer, valid, samples=None, show=0, progress=False):
         pairs = []
         for start in seq2seq.progress_bar(range(0, len(different), 32), progress):
             pairs += writer.pairs(different[start : start + 32], seed=start)
-        inside = [pair.in_passage for found in pairs for pair in found]
+        inside = [pair.in_passage for found in pairs for pair in found for _ in range(pair.times)]
         figures[f"{name}_answers_in_passage"] = float(np.mean(inside)) if inside else 0.0
         figures[f"{name}_distinct_pairs"] = float(np.mean([len(found) for found in pairs]))
         for passage, found in list(zip(different, pairs, strict=True))[:show]:
@@ -295,16 +309,16 @@ def write_pairs(writer, path, chunk=32):
     if not partial.exists():
         with replacing(partial) as temporary:
             temporary.write_text(header, encoding="utf-8")
-    lines = partial.read_text(encoding="utf-8").split("\n")[:-1]
-    if lines[:1] != [header[:-1]]:
+    # bytes: a full disk may have cut the last line within a character
+    lines = partial.read_bytes().split(b"\n")[:-1]
+    if lines[:1] != [header[:-1].encode()]:
         raise ValueError(
             f"{partial} was begun with other options, weights or passages; delete it to begin "
             f"again. Received: {header[:-1]}"
         )
     done = (len(lines) - 1) // chunk * chunk
-    kept = "".join(line + "\n" for line in lines[: 1 + done])
     with open(partial, "r+", encoding="utf-8", newline="") as file:
-        file.truncate(len(kept.encode()))
+        file.truncate(sum(len(line) + 1 for line in lines[: 1 + done]))
         file.seek(0, os.SEEK_END)
         for start in seq2seq.progress_bar(range(done, len(passages), chunk)):
             part = passages[start : start + chunk]

@@ -65,7 +65,7 @@ def test_a_file_of_passages_is_continued_where_it_stopped(trained, recipe, tmp_p
     rows = [json.loads(line) for line in whole.splitlines()]
     assert [row["passage"] for row in rows] == passages.read_text(encoding="utf-8").split("\n")[:-1]
     assert all(len(row["pairs"]) <= 2 for row in rows) and any(row["pairs"] for row in rows)
-    assert set(rows[0]["pairs"][0]) == {"answer", "question", "in_passage"}
+    assert set(rows[0]["pairs"][0]) == {"answer", "question", "in_passage", "times"}
 
 
 class Scribe:
@@ -103,7 +103,7 @@ def test_an_interrupted_file_of_passages(recipe, tmp_path):
         recipe.write_pairs(Scribe(config, interrupt_at=2), path, chunk=2)
     partial = tmp_path / "texts.jsonl.gz.pairs.partial"
     assert not target.exists() and len(partial.read_text(encoding="utf-8").splitlines()) == 5
-    partial.write_text(partial.read_text(encoding="utf-8") + '{"cut', encoding="utf-8")
+    partial.write_bytes(partial.read_bytes() + '{"passage": "第'.encode()[:-1])
     before = partial.read_bytes()
     for other in (recipe.Config(output=tmp_path, seed=3, pairs=7), recipe.Config(output=tmp_path)):
         with pytest.raises(ValueError, match="pairs.partial was begun with other options"):
@@ -142,12 +142,28 @@ def test_nothing_to_hold_out_or_no_answers(recipe, tmp_path):
 
 def test_pieces_hold_their_answers(recipe):
     config = recipe.Config(max_passage=12)
-    question = {"passage": "一二三四五。六七八九十。", "question": "q", "answers": ["九", "三"]}
-    assert recipe.cut([question], config) == [
-        ("一二三四五。", "三", "q"),
-        ("六七八九十。", "九", "q"),
-    ]
+    question = {
+        "passage": "一二三四五。六七八九十。",
+        "question": "七八？",
+        "answers": ["九", "三"],
+    }
+    assert recipe.cut([question], config) == [("六七八九十。", "九", "七八？")]
+    other = question | {"question": "二三四？七八"}
+    assert recipe.cut([question, other], config)[1] == ("一二三四五。", "三", "二三四？七八")
     assert recipe.cut([question | {"answers": ["五。六"]}], config) == []
+
+
+def test_a_question_that_is_held_out_is_not_trained_on_with_another_passage(recipe, tmp_path):
+    for name, passages in (("train", "甲乙"), ("valid", "丙")):
+        rows = [{"passage": text, "answer": text} for text in passages]
+        document = {"1": {"question": "谁？", "passages": rows}}
+        if name == "train":
+            document["2"] = {"question": "哪里？", "passages": rows}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    config = recipe.Config(train=(tmp_path / "train.json",), valid=(tmp_path / "valid.json",))
+    train, valid = recipe.load_questions(config)
+    assert train == [("甲", "甲", "哪里？"), ("乙", "乙", "哪里？")]
+    assert valid == {"valid": [("丙", "丙", "谁？")]}
 
 
 def test_real_passages(recipe, shared):
@@ -189,6 +205,25 @@ def test_pairs_are_different_and_come_again(writer):
     pairs = writer.pairs(passages, seed=3)
     assert pairs == writer.pairs(passages, seed=3)
     assert all(len(set(found)) == len(found) for found in pairs) and any(pairs)
+    assert all(sum(p.times for p in found) <= writer.encoder.config.pairs for found in pairs)
+
+
+def test_how_often_an_answer_was_sampled_and_what_stands_in_the_passage(writer, monkeypatch):
+    known = writer.encoder.tokenizer.token_dict
+    two, six, end, unknown = known["二"], known["六"], known["[SEP]"], known["[UNK]"]
+    answers = [[two, end], [six, end], [two, end], [unknown, end], [two, two, end]]
+    monkeypatch.setattr(writer.answers_of, "random_sample", lambda *_, **__: [answers])
+    monkeypatch.setattr(writer, "questions", lambda passages, ids: ["谁？"] * len(passages))
+    (pairs,) = writer.pairs(["一二三岁。"])
+    assert [(p.answer, p.in_passage, p.times) for p in pairs] == [
+        *[("二", True, 2), ("六", False, 1), ("二二", False, 1)]
+    ]
+    figures = recipe_figures(writer, [("一二三岁。", "二", "谁？")])
+    assert figures["x_answers_in_passage"] == 0.5 and figures["x_distinct_pairs"] == 3
+
+
+def recipe_figures(writer, samples):
+    return load("question_answer_generation").evaluate(writer, {"x": samples})
 
 
 def test_a_question_depends_on_nothing_but_passage_and_answer(writer):
