@@ -109,7 +109,7 @@ def load_questions(config):
 
 
 def cut(questions, config):
-    """`(piece, answer, question)` for every question, with the piece of the passage that answers it.
+    """`(piece, answer, question)`: every question with the piece of its passage that answers it.
 
     Of several pieces that hold an answer, most by chance, it is the one that shares most pairs of
     neighbouring characters with the question.

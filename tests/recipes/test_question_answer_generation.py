@@ -213,7 +213,7 @@ def test_how_often_an_answer_was_sampled_and_what_stands_in_the_passage(writer, 
     two, six, end, unknown = known["二"], known["六"], known["[SEP]"], known["[UNK]"]
     answers = [[two, end], [six, end], [two, end], [unknown, end], [two, two, end]]
     monkeypatch.setattr(writer.answers_of, "random_sample", lambda *_, **__: [answers])
-    monkeypatch.setattr(writer, "questions", lambda passages, ids: ["谁？"] * len(passages))
+    monkeypatch.setattr(writer, "questions", lambda passages, *_, **__: ["谁？"] * len(passages))
     (pairs,) = writer.pairs(["一二三岁。"])
     assert [(p.answer, p.in_passage, p.times) for p in pairs] == [
         *[("二", True, 2), ("六", False, 1), ("二二", False, 1)]
