@@ -118,6 +118,8 @@ class Batches(keras.utils.PyDataset):
         self._structure = None
         self._padded: list[int] = []
         self._cache: list[list[np.ndarray]] = []
+        self._floats: set[int] = set()
+        self._encoded = False
         self._sizes = self._encode_all()
         # With an augmentation any array may turn out longer or shorter.
         varies = (self._sizes != self._sizes[:1]).any(axis=0)
@@ -145,6 +147,8 @@ class Batches(keras.utils.PyDataset):
         size = self.batch_size if self.fill else len(rows)
         places = dict(zip(self._padded, lengths.tolist(), strict=True))
         arrays = [stack([row[i] for row in rows], size, places.get(i)) for i in range(len(rows[0]))]
+        for i in self._floats:
+            arrays[i] = arrays[i].astype(np.float32, copy=False)
         return self._arrange(arrays, len(rows))
 
     @property
@@ -200,6 +204,7 @@ class Batches(keras.utils.PyDataset):
                 self._cache.append(leaves)
             lengths = [len(leaves[i]) for i in self._padded]
             sizes.append(np.searchsorted(self.buckets, lengths))
+        self._encoded = True
         return np.array(sizes, dtype=np.int64).reshape(len(sizes), len(self._padded))
 
     def _encode_one(self, index: int, sample: Any) -> list[np.ndarray]:
@@ -223,6 +228,14 @@ class Batches(keras.utils.PyDataset):
                 f"`encode` must give the same form for all samples. Received for sample {index}: "
                 f"{form}, for sample 0: {self._structure}"
             )
+        # Keras takes the dtype of the first batch for that of all
+        floats = {i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"}
+        if self._encoded and floats - self._floats:
+            raise ValueError(
+                "`augment` must not make floats of arrays that are integers in all samples. "
+                f"Received for sample {index}: array {min(floats - self._floats)}"
+            )
+        self._floats |= floats
         longest = max((len(leaves[i]) for i in self._padded), default=0)
         if longest > self.buckets[-1]:
             raise ValueError(

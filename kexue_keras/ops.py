@@ -24,7 +24,7 @@ def mitchell_multiply(x, y):
         y: tensor, broadcast against `x`.
 
     Returns:
-        Tensor of the dtype `x * y` has.
+        Floating tensor, of the wider dtype of the two; float32 where both are integers.
 
     Example:
 
@@ -52,7 +52,7 @@ def mitchell_divide(x, y):
         y: tensor, broadcast against `x`.
 
     Returns:
-        Tensor of the dtype `x / y` has.
+        Floating tensor, of the wider dtype of the two; float32 where both are integers.
 
     Example:
 

@@ -34,6 +34,26 @@ def test_is_reachable_from_datasets():
     assert datasets.Batches is Batches
 
 
+def test_numbers_of_which_some_are_whole_are_floats_in_every_batch():
+    labels = [1, 0, 1, 0, 0.5, 1]
+    batches = Batches(range(6), lambda i: (([i + 1],), labels[i]), 2, (1,), shuffle=False)
+    found = [y for _, y in all_batches(batches)]
+    assert [y.dtype for y in found] == [np.float32] * 3
+    np.testing.assert_array_equal(np.concatenate(found), labels)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mae")
+    assert model.evaluate(batches, verbose=0) == pytest.approx(np.mean(labels))
+
+
+def test_an_augmentation_may_not_turn_integers_into_floats():
+    def half(sample, rng):
+        return sample / 2
+
+    batches = Batches([2, 4, 6], lambda x: (([x],), x), 3, (1,), augment=half)
+    with pytest.raises(ValueError, match="`augment` must not make floats .* array 0"):
+        batches[0]
+
+
 def test_every_sample_once_in_the_smallest_bucket():
     samples = lengths()
     batches = make(samples)

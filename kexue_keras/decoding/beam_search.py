@@ -87,12 +87,12 @@ def choose(state, logits, options, constraint=None):
     """Extends the living hypotheses by one token each and updates the pool of finished ones."""
     topk, end_id, index = options["topk"], options["end_id"], state["index"]
     would_finish = state["ends"] + 1 >= options["min_ends"]
+    # one more than needed, since `end_id` may go
     if constraint is None:
-        # one more than needed, since `end_id` may go
         values, tokens = top_k(logits, topk + 1)
         ending, largest = logits[..., end_id], values[..., :1]
     else:
-        values, tokens, allowed = constraint.candidates(logits, state["constraint"], topk)
+        values, tokens, allowed = constraint.candidates(logits, state["constraint"], topk + 1)
         ending = constraint.ending(logits, state["constraint"], end_id)
         largest = ops.max(logits, axis=-1, keepdims=True)
     if options.get("renormalize"):

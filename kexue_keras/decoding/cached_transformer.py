@@ -128,8 +128,8 @@ class CachedTransformer:
         updated = []
         for depth in range(self.depth):
             attention = self._attention(depth)
-            query = _heads_first(attention.project_query(x))
-            new = (attention.project_key(x), attention.project_value(x))
+            query = _heads_first(attention.project_query(x, positions))
+            new = (attention.project_key(x, positions), attention.project_value(x))
             stores = [_store(c, n, index) for c, n in zip(cache[depth], new, strict=True)]
             updated.append(tuple(stores))
             attended = _attend(attention, query, source, source["caches"][depth], stores, visible)
@@ -165,6 +165,7 @@ def _heads_first(x):
 
 def _store(cache, new, index):
     """Writes the keys or values `(batch, slots, heads, size)` of step `index` into the cache."""
+    new = ops.cast(new, cache.dtype)
     if len(cache.shape) == 4:
         return ops.slice_update(cache, (0, 0, index * new.shape[1], 0), _heads_first(new))
     return ops.slice_update(cache, (0, 0, 0, index, 0), new[:, :, :, None])
@@ -173,13 +174,14 @@ def _store(cache, new, index):
 def _attend(attention, query, source, source_cache, stores, visible):
     """One distribution over the prompt and the generated tokens, `(batch, slots, heads, size)`."""
     key, value = source_cache
+    query = ops.cast(query, "float32")  # and so the scores
     steps = visible.shape[-1]
-    from_source = ops.cast(ops.einsum("bhsd,bhtd->bhst", query, key), "float32")
+    from_source = ops.einsum("bhsd,bhtd->bhst", query, ops.cast(key, "float32"))
     if len(stores[0].shape) == 4:
-        generated = ops.einsum("bhsd,bhtd->bhst", query, stores[0])
+        generated = ops.einsum("bhsd,bhtd->bhst", query, ops.cast(stores[0], "float32"))
     else:
-        generated = ops.einsum("bhsd,bshtd->bhst", query, stores[0])
-    scores = ops.concatenate([from_source, ops.cast(generated, "float32")], axis=-1)
+        generated = ops.einsum("bhsd,bshtd->bhst", query, ops.cast(stores[0], "float32"))
+    scores = ops.concatenate([from_source, generated], axis=-1)
     prompt = ops.broadcast_to(source["visible"], (*visible[:, None].shape[:3], key.shape[2]))
     weights = attention.normalize(scores, ops.concatenate([prompt, visible[:, None]], axis=-1))
     weights = ops.cast(weights, value.dtype)

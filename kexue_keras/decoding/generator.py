@@ -262,6 +262,10 @@ class Generator:
 
     def _prompts(self, token_ids, segment_ids):
         """The prompts as arrays of padded sizes: token ids, segment ids, lengths, active."""
+        token_ids, segment_ids = (
+            x if x is None or isinstance(x, list | tuple) else ops.convert_to_numpy(x)
+            for x in (token_ids, segment_ids)
+        )
         tokens = [_row("token_ids", i, row) for i, row in enumerate(token_ids)]
         if isinstance(token_ids, np.ndarray):
             tokens = [row[: _length(row)] for row in tokens]

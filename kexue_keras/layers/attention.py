@@ -28,8 +28,10 @@ class HeadProjections(layers.Layer):
 
     def __init__(self, heads, head_size, output_size, use_bias, kernel_initializer, **kwargs):
         super().__init__(**kwargs)
-        if heads < 1:
-            raise ValueError(f"`heads` must be at least 1. Received: {heads}")
+        sizes = {"heads": heads, "head_size": head_size, "output_size": output_size}
+        for name, value in sizes.items():
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
         self.supports_masking = True
         self.heads = heads
         self.head_size = head_size
@@ -190,7 +192,9 @@ class MultiHeadAttention(HeadProjections):
     ):
         if key is None:
             # Keras calls the mask of a single tensor `mask`, else that of the query `query_mask`
-            key, key_mask = query, mask if query_mask is None else query_mask
+            key, key_mask = query, query_mask if mask is None else mask
+        elif mask is not None:
+            raise ValueError("`mask` goes without `key`; use `key_mask`. Received both")
         if value is None:
             value = key
         if attention_mask is None and key_mask is not None:

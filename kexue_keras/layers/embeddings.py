@@ -44,6 +44,8 @@ class Embedding(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.autocast = False  # half precision would round ids that come as floats
+        self._mode = "embedding"
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = initializers.get(embeddings_initializer)
@@ -58,6 +60,7 @@ class Embedding(layers.Layer):
         )
 
     def call(self, inputs, mode="embedding", only=None):
+        self._mode = mode
         if mode == "embedding":
             table = ops.cast(self.embeddings, self.compute_dtype)
             return ops.take(table, ops.cast(inputs, "int32"), axis=0)
@@ -72,12 +75,14 @@ class Embedding(layers.Layer):
         raise ValueError(f'`mode` must be "embedding" or "dense". Received: {mode!r}')
 
     def compute_mask(self, inputs, mask=None):
-        if not self.mask_zero or len(inputs.shape) != 2:
+        # Keras asks right after the call, and does not say how it was called
+        if not self.mask_zero or self._mode == "dense" or len(inputs.shape) != 2:
             return mask
         visible = ops.not_equal(inputs, 0)
         return ops.concatenate([ops.ones_like(visible[:, :1]), visible[:, 1:]], axis=1)
 
     def compute_output_spec(self, inputs, mode="embedding", only=None):
+        self._mode = mode
         shape = inputs.shape[:-1] if mode == "dense" else inputs.shape
         vocabulary = self.input_dim if only is None else len(only)
         size = vocabulary if mode == "dense" else self.output_dim

@@ -35,7 +35,7 @@ def apply_rotary_positions(x, positions=None):
     size = x.shape[-1]
     if size % 2:
         raise ValueError(f"`x` must have an even number of features. Received: {size}")
-    theta = 10000.0 ** (-np.arange(0, size, 2, dtype="float32") / size)
+    theta = ops.convert_to_tensor(10000.0 ** (-np.arange(0, size, 2, dtype="float32") / size))
     positions = ops.arange(ops.shape(x)[1]) if positions is None else positions
     angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * theta
     cos, sin = (ops.expand_dims(f(angles), -2) for f in (ops.cos, ops.sin))

@@ -1,5 +1,7 @@
 """A language model's head that cannot go on for ever."""
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -71,7 +73,7 @@ class SelfTerminating(layers.Layer):
     def call(self, inputs, mask=None):
         going_on = ops.cast(self.end_dense(inputs), "float32")[..., 0]
         # log of (1 - epsilon) sigmoid(x), without ever taking the log of 0
-        log_s = ops.log_sigmoid(going_on) + ops.log(1 - self.epsilon)
+        log_s = ops.log_sigmoid(going_on) + math.log1p(-self.epsilon)
         if mask is not None:
             log_s = ops.where(mask, log_s, 0.0)
         log_alpha = ops.cumsum(log_s, axis=1)[..., None]
@@ -79,7 +81,7 @@ class SelfTerminating(layers.Layer):
         logits = ops.where(is_end, -1e30, ops.cast(self.token_dense(inputs), "float32"))
         others = ops.log_softmax(logits, axis=-1) + log_alpha
         # 1 - alpha, which epsilon keeps from 0
-        end = ops.log(-ops.expm1(ops.minimum(log_alpha, ops.log(1 - self.epsilon))))
+        end = ops.log(-ops.expm1(ops.minimum(log_alpha, math.log1p(-self.epsilon))))
         return ops.where(is_end, end, others)
 
     def compute_output_spec(self, inputs, mask=None):

@@ -20,8 +20,8 @@ class Bert(keras.Model):
     output `(batch, hidden_size)` (or the next-sentence probabilities `(batch, 2)`), the masked-LM
     output `(batch, length or targets, vocab_size)`, or a list of both.
 
-    Padding never changes a result: it is hidden from every token, wherever it stands (the first
-    token is never taken for padding).
+    Padding on the right never changes a result: it is hidden from every token (the first token is
+    never taken for padding).
 
     Args:
         vocab_size: size of the vocabulary. With `keep_tokens`, of the checkpoint's vocabulary.
@@ -91,8 +91,11 @@ class Bert(keras.Model):
             raise ValueError(
                 f"`application` must be one of {tuple(_APPLICATIONS)}. Received: {application!r}"
             )
-        if application == "unilm" and not segment_vocab_size:
-            raise ValueError('`segment_vocab_size` must be at least 2 for "unilm". Received: 0')
+        if application == "unilm" and segment_vocab_size < 2:
+            raise ValueError(
+                '`segment_vocab_size` must be at least 2 for "unilm". '
+                f"Received: {segment_vocab_size}"
+            )
         if num_attention_heads < 1:
             raise ValueError(
                 f"`num_attention_heads` must be at least 1. Received: {num_attention_heads}"
@@ -115,6 +118,8 @@ class Bert(keras.Model):
         if application != "encoder":
             with_mlm = with_mlm or True
         if num_features is not None:
+            if num_features < 1:
+                raise ValueError(f"`num_features` must be at least 1. Received: {num_features}")
             if application == "unilm":
                 raise ValueError(
                     f'`num_features` must be None for "unilm". Received: {num_features}'
@@ -171,11 +176,23 @@ class Bert(keras.Model):
         return self._config["max_position"]
 
     def get_config(self):
-        return {**self._config, "name": self.name, "dtype": self._dtype_config}
+        return {
+            **self._config,
+            "name": self.name,
+            "dtype": self._dtype_config,
+            "trainable": self.trainable,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        config = dict(config)
+        trainable, frozen = config.pop("trainable", True), config.pop("frozen", ())
+        model = cls(**config)
+        model.trainable = trainable
+        for layer in model.layers:
+            layer.trainable = layer.name not in frozen
+        return model
 
 
 class _Graph:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from contract import compile
 from keras import ops
+from table_model import TableModel
 
 from kexue_keras import decoding, models
 from kexue_keras.decoding.beam_search import NEVER
@@ -125,6 +126,24 @@ def test_narrow_beam_stays_in_the_tree_and_agrees_with_the_object(generator):
     for a, b in zip(compiled, asked, strict=True):
         assert [ids for ids, _ in a] == [ids for ids, _ in b]
         assert a and all(ids in tree for ids, _ in a)
+
+
+@pytest.mark.parametrize("wrap", [lambda tree: tree, lambda tree: AsObject(tree)])
+def test_a_likely_end_takes_no_place_of_what_goes_on(wrap):
+    """After 5, the end is likelier than 6, and 6 than 7."""
+    table = np.zeros((1, 4, 8, 8), "float32")
+    table[:, 1, 5, [END, 6, 7]] = 3, 2, 1
+    table[:, 2, 6, END], table[:, 2, 7, END] = -2, 5
+    model = TableModel(table)
+
+    def search(keys, topk, minlen=1):
+        search = decoding.Generator(model, end_id=END, maxlen=4, minlen=minlen).beam_search
+        (found,) = search([[0]], topk=topk, constraint=wrap(decoding.PrefixTree(keys)))
+        return [ids for ids, _ in found]
+
+    assert search([[5, END], [5, 6, END]], topk=1, minlen=3) == [[5, 6, END]]
+    keys = [[5, END], [5, 6, END], [5, 7, END]]
+    assert search(keys, topk=2) == [[5, END], [5, 7, END]]
 
 
 def test_an_end_inside_a_key_is_no_end(generator):

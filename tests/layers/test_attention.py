@@ -149,6 +149,18 @@ def test_masking_layer_reaches_attention_and_passes_through(generator):
     assert layer.compute_mask(x, mask) is mask
 
 
+def test_a_given_keras_mask_goes_before_that_of_the_query(generator):
+    layer = MultiHeadAttention(2)
+    x = normal(generator, 1, 5, 6)
+    x[0, 3] = 0
+    masked = keras.layers.Masking()(x)
+    given = np.array([[True, False, True, True, True]])
+    expected = layer(x, attention_mask=given[:, None])
+    assert_close(layer(masked, mask=keras.ops.convert_to_tensor(given)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="`mask` goes without `key`"):
+        layer(x, x, mask=keras.ops.convert_to_tensor(given))
+
+
 def test_an_explicit_mask_is_the_whole_mask(generator):
     x = normal(generator, 1, 4, 8)
     layer = MultiHeadAttention(2)
@@ -211,6 +223,8 @@ def test_output_shape_is_known_before_the_call():
         ({"heads": -2}, "`heads` must be at least 1. Received: -2"),
         ({"heads": 2, "attention_scale": "none"}, "`attention_scale`.*Received: 'none'"),
         ({"heads": 2, "normalizer": "max"}, "`normalizer`.*Received: 'max'"),
+        ({"heads": 2, "head_size": 0}, "`head_size` must be at least 1. Received: 0"),
+        ({"heads": 2, "output_size": 0}, "`output_size` must be at least 1. Received: 0"),
         ({"heads": 2, "position": "sinus"}, "`position`.*Received: 'sinus'"),
         ({"heads": 2, "train_length": 1}, "`train_length` must be at least 2. Received: 1"),
     ],

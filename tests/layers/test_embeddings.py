@@ -65,9 +65,20 @@ def test_dense_mode_has_a_known_shape_and_dtype():
 
 
 def test_ids_may_come_as_floats():
-    layer = Embedding(300, 4, dtype="mixed_float16")
-    ids = np.array([[257, 299]])
-    assert_close(layer(ids.astype("float32")), layer(ids))
+    for policy in ("float32", "mixed_float16", "mixed_bfloat16"):
+        layer = Embedding(5000, 4, dtype=policy)
+        ids = np.array([[257, 299, 4999]])
+        assert_close(layer(ids.astype("float32")), layer(ids))
+
+
+def test_logits_of_single_vectors_have_no_mask():
+    layer = Embedding(7, 4, mask_zero=True)
+    assert layer(IDS)._keras_mask is not None
+    hidden = np.array([[0.0, 1.0, 0.0, 2.0]], "float32")
+    assert getattr(layer(hidden, mode="dense"), "_keras_mask", None) is None
+    symbolic = layer(keras.Input((4,)), mode="dense")
+    assert getattr(symbolic, "_keras_mask", None) is None
+    assert layer(IDS)._keras_mask is not None
 
 
 def test_mixed_precision_keeps_large_ids():

@@ -217,6 +217,24 @@ def test_reloads_after_training_here_and_in_another_process(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_what_is_frozen_stays_frozen(tmp_path):
+    model = bert(application="encoder", num_hidden_layers=1)
+    model.get_layer("Embedding-Token").trainable = False
+    again = Bert.from_config(model.get_config())
+    assert not again.get_layer("Embedding-Token").trainable
+    assert again.get_layer("Transformer-0-FeedForward").trainable
+    assert len(again.trainable_variables) == len(model.trainable_variables)
+    model.trainable = False
+    classifier = keras.Model(model.inputs, keras.layers.Dense(2)(model(model.inputs)))
+    classifier.compile("adam", "mse")
+    classifier.fit([TOKEN_IDS, SEGMENT_IDS], np.zeros((2, 7, 2)), verbose=0)
+    classifier.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(reloaded.trainable_variables) == 2
+    assert len(reloaded.optimizer.variables) == len(classifier.optimizer.variables)
+    assert int(reloaded.optimizer.iterations) == 1
+
+
 def test_dropout_is_active_in_training_only():
     inputs = [TOKEN_IDS, SEGMENT_IDS]
     for options in ({"dropout_rate": 0.5}, {"attention_dropout_rate": 0.5}):
