@@ -3,7 +3,8 @@
     python data/make_passages.py            # writes data/passages_{train,valid}.json
 
 A passage tells three facts about something, in an order drawn at random, and has a question about
-each. The names of held-out passages occur in no training passage.
+each. The names of held-out passages occur in no training passage of the same kind (a town may
+share its name with a bridge).
 """
 
 import argparse
@@ -91,7 +92,7 @@ def names(rng, kind):
 
 
 def make(seed, sizes):
-    """One list of passages for every size; no name comes twice."""
+    """One list of passages for every size; no name comes twice in a kind."""
     rng = random.Random(seed)
     pools = {kind: names(rng, kind) for kind in KINDS}
     return [

@@ -10,12 +10,14 @@ import io
 import json
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 _OPENERS = {".xz": lzma.open, ".gz": gzip.open}
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 PathLike = str | Path
 
@@ -86,6 +88,8 @@ def parse_json(text: str, path: PathLike, number: int) -> Any:
         raise DataError(f"{path}:{line}: must be JSON. Received: {error.msg}") from error
     except RecursionError as error:
         raise DataError(f"{path}:{number}: must be JSON. Received: deep nesting") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}:{number}: must be JSON. Received: {error}") from error
 
 
 def field(row: Any, name: str, kind: type, where: str) -> Any:
@@ -96,6 +100,8 @@ def field(row: Any, name: str, kind: type, where: str) -> Any:
         raise DataError(
             f"{where}: {name!r} must be a {kind.__name__}. Received: {type(row[name]).__name__}"
         )
+    if kind is str and not row[name].isascii() and _SURROGATES.search(row[name]):
+        raise DataError(f"{where}: {name!r} must be Unicode. Received: half a character")
     return row[name]
 
 

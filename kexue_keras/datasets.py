@@ -73,7 +73,7 @@ def load_sentiment(path: PathLike) -> list[tuple[str, int]]:
     """`(text, label)` of each line `text TAB label`; the label is an integer."""
     samples = []
     for number, (text, label) in read_columns(path, ("text", "label")):
-        if not re.fullmatch("-?[0-9]+", label):
+        if not re.fullmatch("-?[0-9]{1,18}", label):
             raise DataError(f"{path}:{number}: the label must be an integer. Received: {label!r}")
         samples.append((text, int(label)))
     return samples

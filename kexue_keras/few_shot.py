@@ -17,6 +17,7 @@ from kexue_keras import backend, datasets, layers, models, tokenizers
 from kexue_keras.fine_tuning import Snapshot
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask, Verbalizer
+from kexue_keras.vocabulary import check_vocabulary
 
 
 @dataclasses.dataclass
@@ -54,6 +55,7 @@ class FewShot:
         self.options = options
         self.verbalizer = Verbalizer(words)
         self.labels = self.verbalizer.labels
+        check_vocabulary(options.dict_path, options.config_path)
         self.tokenizer = tokenizers.Tokenizer(options.dict_path)
         special = {t for t in self.tokenizer.token_dict if t.startswith("[") and t.endswith("]")}
         ordinary = sorted(i for t, i in self.tokenizer.token_dict.items() if t not in special)

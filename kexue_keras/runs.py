@@ -90,6 +90,10 @@ class Run(keras.callbacks.Callback):
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._state_path(len(self.history)))
             self._restore_random_state(model)
+            if self.best_epoch == len(self.history) - 1:
+                # the interruption may have come between history and best weights
+                self.set_model(model)
+                self._save_weights(self.best_path)
         return len(self.history)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -107,9 +111,9 @@ class Run(keras.callbacks.Callback):
         self._save_weights(self._state_path(epoch + 1))
         random_state = [_to_list(variable) for variable in _random_state(self.model)]
         self._write(self._random_path(epoch + 1).name, json.dumps(random_state))
+        self._write_history()
         if self.best_epoch == epoch:
             self._save_weights(self.best_path)
-        self._write_history()
         for path in self.directory.glob("state-*"):
             if path not in (self._state_path(epoch + 1), self._random_path(epoch + 1)):
                 path.unlink()

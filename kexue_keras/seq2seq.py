@@ -20,7 +20,7 @@ from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.models import build_transformer_model
 from kexue_keras.runs import Run
 from kexue_keras.tokenizers import Tokenizer, load_vocab
-from kexue_keras.vocabulary import is_ideograph
+from kexue_keras.vocabulary import check_vocabulary, is_ideograph
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 _SHAPING = ("hidden_size", "num_hidden_layers", "maxlen", "max_target", "config_path", "dict_path")
@@ -119,10 +119,12 @@ def load_tokenizer(options, texts=()):
             f"Received: {options.config_path} and {options.dict_path}"
         )
     if options.dict_path is not None:
+        check_vocabulary(options.dict_path, options.config_path)
         vocab, kept = load_vocab(options.dict_path, simplified=True, startswith=SPECIAL_TOKENS)
         return Tokenizer(vocab), kept
     path = options.output / "vocab.txt"
-    if not path.exists():
+    # without a complete epoch beside it, it may be of other options
+    if not (path.exists() and (options.output / "config.json").exists()):
         characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
         continuations = ["##" + c for c in characters if c.isalnum() and not is_ideograph(c)]
         tokens = SPECIAL_TOKENS + characters + continuations

@@ -1,5 +1,6 @@
 """Vocabularies: reading `vocab.txt`, and the classes of characters that shape a Chinese one."""
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,25 @@ def is_special(token: str) -> bool:
 def stem(token: str) -> str:
     """`token` without the `##` that marks the continuation of a word."""
     return token.removeprefix("##")
+
+
+def check_vocabulary(dict_path: str | Path, config_path: str | Path) -> None:
+    """Checks that a vocabulary is one of the BERT of a configuration.
+
+    Args:
+        dict_path: `vocab.txt`.
+        config_path: `bert_config.json`.
+
+    Raises:
+        ValueError: they have different numbers of tokens; names both files.
+    """
+    tokens = 1 + max(load_vocab(dict_path).values(), default=-1)
+    expected = json.loads(Path(config_path).read_text(encoding="utf-8")).get("vocab_size")
+    if tokens != expected:
+        raise ValueError(
+            f"`dict_path` {dict_path} has {tokens} tokens, but `config_path` {config_path} says "
+            f"vocab_size {expected}"
+        )
 
 
 def _is_redundant(token: str) -> bool:

@@ -28,6 +28,7 @@ import tyro
 from kexue_keras import datasets, equations, seq2seq
 from kexue_keras.data_files import replacing
 from kexue_keras.decoding import Generator
+from kexue_keras.experiments import check_least
 from kexue_keras.masked_numbers import MARKS, mask_numbers, unmask_numbers
 from kexue_keras.seq2seq import Options
 
@@ -77,6 +78,9 @@ def load_problems(config):
         train[-1], valid[name] = datasets.split(train[-1], sizes, key=lambda p: p["question"])
     held_out = {problem["question"] for problems in valid.values() for problem in problems}
     kept = [p for problems in train for p in problems if p["question"] not in held_out]
+    for name, problems in {"train": kept, **valid}.items():
+        if not problems:
+            raise ValueError(f"`train` and `valid` must have usable problems. Received: {name}")
     return kept, valid
 
 
@@ -161,7 +165,7 @@ def evaluate(solver, valid, topk, samples=None, show=0, progress=False):
     """Share of problems whose equation has the right value, for every held-out set."""
     figures = {}
     for name, problems in valid.items():
-        problems = problems[:samples]
+        problems = problems[: samples or None]
         questions = [problem["question"] for problem in problems]
         found = solver.equations(questions, topk, progress=progress)
         right = [
@@ -179,19 +183,31 @@ def answer_text(question, equation):
     """The answer as a pupil would write it: fraction, decimal, percent or whole number."""
     value = equations.evaluate(equation)
     if "百分之几" in question:
-        return f"{float(value * 100):g}%"
+        return f"{_float(value * 100):g}%"
     if re.search("多少[辆人个只箱棵条]|几[辆人个只箱棵条]", question) and value.denominator != 1:
         return str(
             math.floor(value) if "至多" in question or "最多" in question else math.ceil(value)
         )
     if "." in equation:
-        return f"{float(value):.10g}"
+        return f"{_float(value):.10g}"
     return str(Fraction(value))
 
 
-def solve(solver, question, topk):
+def _float(value):
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise equations.EquationError(f"the answer is too large for a decimal: {error}") from error
+
+
+def normal(question):
+    """A question as those of training were normalized."""
     normalized = equations.normalize(question, "x=0", "0")
-    question = question if normalized is None else normalized[0]
+    return question if normalized is None else normalized[0]
+
+
+def solve(solver, question, topk):
+    question = normal(question)
     equation = solver.equations([question], topk)[0]
     print(f"{question}\n  {equation}")
     try:
@@ -202,18 +218,9 @@ def solve(solver, question, topk):
 
 def predict(solver, path, topk):
     """Writes the equation and answer of every line of `path`; the result appears when complete."""
-    questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            questions.append(json.loads(line)["original_text"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise datasets.DataError(
-                f"{path}:{number}: no JSON with original_text: {error!r}"
-            ) from error
+    questions = [text for _, _, (text,) in datasets.read_objects(path, ("original_text",))]
     target = path.with_suffix(".predictions.jsonl")
-    found = solver.equations(questions, topk, progress=True)
+    found = solver.equations([*map(normal, questions)], topk, progress=True)
     with replacing(target) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for question, equation in zip(questions, found, strict=True):
             try:
@@ -245,6 +252,7 @@ def train(config, model, encoder, problems, valid, solver):
 
 
 def main(config):
+    check_least(config, beams=1, evaluate_samples=0)
     asks = config.solve is not None or config.predict is not None
     if asks:
         best, config = config.best_path, config.as_trained("numbers")

@@ -38,7 +38,7 @@ from kexue_keras.data_files import replacing
 from kexue_keras.models import build_transformer_model
 from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer
 from kexue_keras.runs import Run
-from kexue_keras.tokenizers import load_vocab
+from kexue_keras.vocabulary import check_vocabulary, load_vocab
 from kexue_keras.xiangqi import Board
 from kexue_keras.xiangqi_players import CapturePlayer, ModelPlayer, RandomPlayer, play_match
 
@@ -178,9 +178,9 @@ def build_model(config):
     }
     symbols = TOKENS[config.tokens].symbols
     if config.config_path is not None:
+        check_vocabulary(config.dict_path, config.config_path)
         vocab = load_vocab(config.dict_path)
-        missing = [symbol for symbol in symbols if symbol not in vocab]
-        if missing:
+        if missing := [symbol for symbol in symbols if symbol not in vocab]:
             raise ValueError(f"`dict_path` {config.dict_path} has no token {missing[0]!r}")
         keep_tokens = [vocab[symbol] for symbol in symbols]
         return build_transformer_model(

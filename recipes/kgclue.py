@@ -18,6 +18,7 @@ Article: https://kexue.fm/archives/8802
 
 import dataclasses
 import hashlib
+import itertools
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import tyro
 
 from kexue_keras import datasets, seq2seq
 from kexue_keras.decoding import Generator, PrefixTree
+from kexue_keras.experiments import check_least
 from kexue_keras.metrics import exact_match, f1
 from kexue_keras.seq2seq import Options
 from kexue_keras.subsequences import CommonSubsequence, longest_common_subsequence
@@ -287,19 +289,25 @@ def _fields(subject, relation, meaning, target):
 
 def baseline(config, questions):
     """The longest subject found in the question; its relation with the highest F1 against it."""
+
+    def parts(question):
+        text = question["question"].lower()
+        return (text[i:j] for i in range(len(text)) for j in range(len(text), i, -1))
+
+    # of the knowledge base, only the subjects that occur in a question are kept
+    asked = {part for question in questions for part in parts(question)}
     index = {}
     for t in read_triples(config):
-        index.setdefault(t.subject.lower(), []).append(t)
+        if (subject := t.subject.lower()) in asked:
+            index.setdefault(subject, []).append(t)
     found = []
     for question in questions:
-        text = question["question"].lower()
-        spans = ((i, j) for i in range(len(text)) for j in range(len(text), i, -1))
-        names = [text[i:j] for i, j in spans if text[i:j] in index]
+        names = [part for part in parts(question) if part in index]
         name = max(names, key=len, default=None)
         if name is None:
             found.append(("", "", "", ""))
             continue
-        rest = text.replace(name, "", 1)
+        rest = question["question"].lower().replace(name, "", 1)
         best = max(
             index[name],
             key=lambda t: (
@@ -314,7 +322,7 @@ def evaluate(reader, valid, topk, samples=None, show=0, progress=False):
     """EM of all and the score, for every held-out set."""
     figures = {}
     for name, questions in valid.items():
-        questions = questions[:samples]
+        questions = questions[: samples or None]
         began = time.perf_counter()
         answers = reader.answers([q["question"] for q in questions], topk, progress)
         seconds = time.perf_counter() - began
@@ -340,12 +348,14 @@ def _row(table):
 
 
 def main(config):
+    check_least(config, beams=1, evaluate_samples=0)
     if config.ask is not None:
         best, config = config.best_path, config.as_trained()
     train, valid = ([], {}) if config.ask else load_questions(config)
     texts = () if config.ask else (text for t in read_triples(config) for text in t)
     questions = [q["question"] for q in (*train, *(q for v in valid.values() for q in v))]
-    tokenizer, keep_tokens = seq2seq.load_tokenizer(config, (*texts, *questions))
+    texts = itertools.chain(texts, questions)
+    tokenizer, keep_tokens = seq2seq.load_tokenizer(config, texts)
     model = seq2seq.build_model(config, tokenizer, keep_tokens)
     encoder = Encoder(tokenizer, config)
     tree = open_tree(config, encoder)

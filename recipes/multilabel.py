@@ -42,6 +42,7 @@ from kexue_keras.experiments import (
 )
 from kexue_keras.fine_tuning import fit_to_zero_rate
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
+from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
@@ -148,6 +149,7 @@ class Tagger:
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
         self.config, self.tags, self.seed = config, tags, seed
+        check_vocabulary(config.dict_path, config.config_path)
         self.tokenizer = tokenizers.Tokenizer(config.dict_path)
         bert = models.build_transformer_model(
             config.config_path,

@@ -192,8 +192,11 @@ class Experiment:
                 "distilled": self.distilled,
                 "fine-tuning": self.fine_tuning,
             }[regime]
-            for seed in (0,) if regime == "zero-shot" else self.config.seeds:
+            for seed in self._seeds(regime):
                 measure(regime, seed)
+
+    def _seeds(self, regime):
+        return (0,) if regime == "zero-shot" else self.config.seeds
 
     def zero_shot(self, regime, seed):
         model = self.lab.language_model(seed)
@@ -310,7 +313,10 @@ class Experiment:
         """Rows of `(regime, {pattern: accuracies of the seeds})`."""
         total = len(self.truth)
         return {
-            regime: {name: [n / total for n in seeds.values()] for name, seeds in cells.items()}
+            regime: {
+                name: [seeds[s] / total for s in map(str, self._seeds(regime)) if s in seeds]
+                for name, seeds in cells.items()
+            }
             for regime, cells in self.results.items()
             if regime in self.config.regimes
         }

@@ -192,7 +192,7 @@ class Writer:
                 written[i] = self.encoder.tokenizer.decode(results[0][0])
         return written
 
-    def pairs(self, passages, seed=0):
+    def pairs(self, passages, seed=0, batch_size=32):
         """For every passage its different `Pair`s, in the order sampled.
 
         `config.pairs` answers are sampled for each piece that the passage is cut into; answers and
@@ -205,9 +205,14 @@ class Writer:
             for piece in segment(passage, config.max_passage - 2)
         ]
         prompts = [self.encoder.passage(piece) for _, piece in pieces]
-        sampled = self.answers_of.random_sample(
-            prompts, n=config.pairs, topp=config.topp, seed=seed
-        )
+        sampled = []
+        for start in range(0, len(prompts), batch_size):  # of a long text there are many
+            sampled += self.answers_of.random_sample(
+                prompts[start : start + batch_size],
+                n=config.pairs,
+                topp=config.topp,
+                seed=seed if not start else seed_of(seed, start),
+            )
         rows = [
             (place, ids, times)
             for place, answers in enumerate(sampled)
@@ -247,6 +252,11 @@ class Writer:
             known = arrays[3] != 0
             total, count = total + losses[known].sum(), count + known.sum()
         return float(np.exp(total / count))
+
+
+def seed_of(seed, start):
+    """A seed of its own for what begins at `start`."""
+    return int(np.random.SeedSequence((seed, start)).generate_state(1)[0]) >> 1
 
 
 def contains(ids, part):
@@ -322,7 +332,7 @@ def write_pairs(writer, path, chunk=32):
         file.seek(0, os.SEEK_END)
         for start in seq2seq.progress_bar(range(done, len(passages), chunk)):
             part = passages[start : start + chunk]
-            seed = int(np.random.SeedSequence((config.seed, start)).generate_state(1)[0]) >> 1
+            seed = seed_of(config.seed, start)
             for passage, pairs in zip(part, writer.pairs(part, seed=seed), strict=True):
                 row = {"passage": passage, "pairs": [pair._asdict() for pair in pairs]}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

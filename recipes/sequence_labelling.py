@@ -40,6 +40,7 @@ from kexue_keras.data_files import replacing
 from kexue_keras.fine_tuning import Snapshot
 from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
+from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
@@ -168,6 +169,7 @@ class Labeller:
 
     def __init__(self, config, data, method, layers):
         self.config, self.labels = config, data.labels
+        check_vocabulary(config.dict_path, config.config_path)
         self.tokenizer = tokenizers.Tokenizer(config.dict_path)
         step = 32 if backend.train_with_xla() else 16
         self.buckets = (*range(step, config.maxlen, step), config.maxlen)

@@ -44,6 +44,7 @@ from kexue_keras.experiments import (
 from kexue_keras.fine_tuning import fit_to_zero_rate
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman
+from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
@@ -143,6 +144,7 @@ class Matcher:
     def __init__(self, config, method, labels, seed):
         keras.utils.set_random_seed(seed)
         self.config, self.method, self.seed = config, method, seed
+        check_vocabulary(config.dict_path, config.config_path)
         self.tokenizer = tokenizers.Tokenizer(config.dict_path)
         self.labels = list(labels)
         self.together = method.startswith("interact")

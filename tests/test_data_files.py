@@ -52,6 +52,11 @@ def test_json_errors_count_lines(path):
         parse_json('{"a":\n\n]', path, 10)
     with pytest.raises(DataError, match="deep nesting"):
         parse_json("[" * 100_000, path, 1)
+    with pytest.raises(DataError, match="data.txt:3: must be JSON. Received: .*digits"):
+        parse_json(f'{{"id": {"1" * 5000}}}', path, 3)
+    with pytest.raises(DataError, match="'a' must be Unicode. Received: half a character"):
+        field(parse_json('{"a": "\\ud83d"}', path, 1), "a", str, "here")
+    assert field(parse_json('{"a": "\\ud83d\\ude00"}', path, 1), "a", str, "here") == "😀"
 
 
 def test_a_file_is_replaced_when_all_went_well_only(tmp_path):

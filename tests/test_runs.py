@@ -136,8 +136,8 @@ WRITES_OF_EPOCH_2 = [
     ("config.json", 1, 1),
     ("state-0002.weights.h5", 0, 1),
     ("state-0002.random.json", 0, 1),
-    ("best.weights.h5", 1, 1),
     ("history.csv", 1, 1),
+    ("best.weights.h5", 1, 2),
     ("curves.png", 1, 2),
 ]
 

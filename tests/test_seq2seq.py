@@ -35,8 +35,13 @@ def test_a_new_vocabulary_holds_all_characters_and_is_kept(options):
     assert kept is None
     ids, _ = tokenizer.encode("".join(TEXTS))
     assert tokenizer.unk_id not in ids
+    (options.output / "config.json").write_text("{}", encoding="utf-8")
     again, _ = seq2seq.load_tokenizer(options, ["other"])
     assert again.token_dict == tokenizer.token_dict
+    # no epoch was finished: it may be the vocabulary of other data
+    (options.output / "config.json").unlink()
+    again, _ = seq2seq.load_tokenizer(options, ["other"])
+    assert again.token_dict != tokenizer.token_dict
 
 
 def test_a_pretrained_vocabulary_is_simplified(options, tmp_path):
@@ -49,6 +54,11 @@ def test_a_pretrained_vocabulary_is_simplified(options, tmp_path):
         checkpoint_path=Path(tiny.checkpoint_path),
         dict_path=Path(tiny.dict_path),
     )
+    tokens = options.dict_path.read_text(encoding="utf-8")
+    options.dict_path.write_text(tokens + "more\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="vocab.txt has 51 tokens, but .*json says vocab_size 50"):
+        seq2seq.load_tokenizer(options)
+    options.dict_path.write_text(tokens, encoding="utf-8")
     tokenizer, kept = seq2seq.load_tokenizer(options)
     model = seq2seq.build_model(options, tokenizer, kept)
     table = keras.ops.convert_to_numpy(model.get_layer("Embedding-Token").embeddings)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from kexue_keras.vocabulary import is_ideograph, is_punctuation, is_special, load_vocab, stem
+from kexue_keras.vocabulary import (
+    check_vocabulary,
+    is_ideograph,
+    is_punctuation,
+    is_special,
+    load_vocab,
+    stem,
+)
 
 
 @pytest.fixture
@@ -67,6 +74,16 @@ def test_bad_arguments(write):
         load_vocab(path, startswith=["[PAD]"])
     with pytest.raises(FileNotFoundError):
         load_vocab(path.with_name("absent.txt"))
+
+
+def test_the_size_must_be_that_of_the_configuration(write, tmp_path):
+    path, config = write(b"[PAD]\na\nb\n"), tmp_path / "config.json"
+    config.write_text('{"vocab_size": 3}', encoding="utf-8")
+    check_vocabulary(path, config)
+    for text in ('{"vocab_size": 4}', "{}"):
+        config.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="has 3 tokens, but `config_path` .* vocab_size"):
+            check_vocabulary(path, config)
 
 
 def test_characters():

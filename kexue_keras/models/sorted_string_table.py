@@ -26,6 +26,7 @@ import numpy as np
 from kexue_keras.models.protobuf import MalformedError, decode_varint, encode_varint
 
 TABLE_MAGIC = 0xDB4775248B80FB57
+_LONGEST_KEY = 1 << 16
 FOOTER_BYTES = 48
 BLOCK_BYTES = 1 << 18
 RESTART_INTERVAL = 16
@@ -110,6 +111,10 @@ def _decode_block(data: bytes, offset: int, size: int) -> list[tuple[bytes, byte
         unshared, position = decode_varint(entries, position)
         value_size, position = decode_varint(entries, position)
         middle, end = position + unshared, position + unshared + value_size
+        if shared + unshared > _LONGEST_KEY:
+            raise MalformedError(
+                f"a key of the block at byte {offset} has {shared + unshared} bytes"
+            )
         if shared > len(key) or end > len(entries):
             raise MalformedError(f"an entry of the block at byte {offset} is cut short")
         key = key[:shared] + entries[position:middle]

@@ -211,11 +211,12 @@ class TensorBundle:
         return f"{self.prefix}.data-{shard:05d}-of-{self._shards:05d}"
 
     def _check_data_files(self) -> None:
-        paths = [self._data_path(shard) for shard in range(self._shards)]
-        for path in paths:
+        sizes = []
+        for shard in range(self._shards):
+            path = self._data_path(shard)
             if not os.path.isfile(path):
                 raise CheckpointError(f"{path} is missing: {self.index_path} needs it")
-        sizes = [os.path.getsize(path) for path in paths]
+            sizes.append(os.path.getsize(path))
         for name, entry in self._entries.items():
             if not 0 <= entry.shard < self._shards:
                 raise CheckpointError(
@@ -226,7 +227,7 @@ class TensorBundle:
                 raise CheckpointError(f"{self.index_path}: variable `{name}` has a negative size")
             if entry.offset + entry.size > sizes[entry.shard]:
                 raise CheckpointError(
-                    f"{paths[entry.shard]} is cut short: variable `{name}` needs bytes "
+                    f"{self._data_path(entry.shard)} is cut short: variable `{name}` needs bytes "
                     f"{entry.offset} to {entry.offset + entry.size}, the file has "
                     f"{sizes[entry.shard]}"
                 )

@@ -72,6 +72,12 @@ def test_every_truncation_and_every_flipped_byte_is_refused():
             decode_table(bytes(damaged))
 
 
+def test_keys_that_would_eat_the_memory_are_refused():
+    table = {b"a" * 70_000: b"x", b"a" * 70_000 + b"b": b"y"}
+    with pytest.raises(MalformedError, match="a key .* has 70000 bytes"):
+        decode_table(encode_table(table))
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_with_a_footer_are_refused_cleanly(data):

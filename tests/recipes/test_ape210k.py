@@ -87,6 +87,36 @@ def test_solve_and_predict(trained, tmp_path):
     assert [json.loads(line)["original_text"] for line in written.splitlines()] == rows
 
 
+def test_questions_are_normalized_as_those_of_training(recipe, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    class Solver:
+        def equations(self, questions, topk, progress=False):
+            asked.append(list(questions))
+            return ["99**99*99**99"] * len(questions)
+
+    question = "每根绳子长2(1/3)米，12根一共长百分之几？"
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\ufeff" + json.dumps({"original_text": question}) + "\n", encoding="utf-8")
+    recipe.predict(Solver(), path, 1)
+    recipe.solve(Solver(), question, 1)
+    assert asked[0] == asked[1] == [question.replace("2(1/3)", "(2+1/3)")]
+    written = (tmp_path / "questions.predictions.jsonl").read_text(encoding="utf-8")
+    assert (
+        json.loads(written)["original_text"] == question and "no answer" in capsys.readouterr().out
+    )
+    assert json.loads(written)["ans"] is None
+
+
+def test_nothing_to_evaluate_is_said_before_training(recipe, tmp_path):
+    with pytest.raises(ValueError, match="`beams` must be at least 1"):
+        recipe.main(recipe.Config(beams=(), output=tmp_path))
+    row = {"original_text": "x", "equation": "x=1", "ans": "2"}
+    (tmp_path / "bad.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="must have usable problems. Received: bad"):
+        recipe.main(recipe.Config(valid=(tmp_path / "bad.jsonl",), output=tmp_path))
+
+
 def test_broken_input_names_file_and_line(trained, recipe, tmp_path):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"original_text": "x"}\n{"original_text": \n')
