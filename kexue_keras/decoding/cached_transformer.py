@@ -29,6 +29,8 @@ class CachedTransformer:
                 f"{missing[0]!r}"
             )
         attention = found.get("Transformer-0-MultiHeadSelfAttention")
+        if getattr(attention, "position", None) == "relative":
+            raise ValueError('`model` must not have position "relative", which is not cached')
         if not hasattr(attention, "normalize"):
             raise ValueError(
                 "`model` must have attention over single keys, which can be cached. Received: "

@@ -8,7 +8,7 @@ from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.performer import PerformerAttention
-from kexue_keras.layers.rotary import apply_rotary_positions
+from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "PositionEmbedding",
     "SelfTerminating",
     "apply_rotary_positions",
+    "relative_positions",
 ]

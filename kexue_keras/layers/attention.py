@@ -6,12 +6,12 @@ import keras
 from keras import initializers, layers, ops
 
 from kexue_keras.activations import taylor_exp
-from kexue_keras.layers.rotary import apply_rotary_positions
+from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 
 _CHOICES = {
     "attention_scale": ("sqrt_dim", "entropy_invariant"),
     "normalizer": ("softmax", "taylor_softmax"),
-    "position": (None, "rotary"),
+    "position": (None, "rotary", "relative"),
 }
 
 
@@ -111,8 +111,10 @@ class MultiHeadAttention(HeadProjections):
             (bert4keras counts at least 16 keys, which the article's formula does not.)
         train_length: length at which the two scales are the same.
         normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
-        position: None, or "rotary": queries and keys are turned by angles that grow with their
-            positions (RoFormer), so that scores depend on distances; `head_size` must be even.
+        position: None; or "rotary": queries and keys are turned by angles that grow with their
+            positions (RoFormer), so that scores depend on distances; or "relative": the fixed
+            vector of a distance, of at most 64, is added to the key in the score and to the value
+            (NEZHA). `head_size` must be even for both.
         dropout: dropout rate of the attention probabilities.
         kernel_initializer: initializer of the four kernels.
 
@@ -137,7 +139,7 @@ class MultiHeadAttention(HeadProjections):
 
     Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; entropy-invariant scale:
     https://kexue.fm/archives/8823; Taylor-softmax: https://kexue.fm/archives/7919; rotary
-    positions: https://kexue.fm/archives/8265
+    positions: https://kexue.fm/archives/8265; relative ones: https://arxiv.org/abs/1909.00204
     """
 
     def __init__(
@@ -173,9 +175,10 @@ class MultiHeadAttention(HeadProjections):
 
     def build(self, query_shape, key_shape=None, value_shape=None):
         super().build(query_shape, key_shape, value_shape)
-        if self.position == "rotary" and self._head_size % 2:
+        if self.position and self._head_size % 2:
             raise ValueError(
-                f'`head_size` must be even with position "rotary". Received: {self._head_size}'
+                f'`head_size` must be even with position "{self.position}". '
+                f"Received: {self._head_size}"
             )
         self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
@@ -241,11 +244,19 @@ class MultiHeadAttention(HeadProjections):
         """
         query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
         scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
+        if self.position == "relative":
+            sizes = ops.shape(query)[1], ops.shape(key)[1]
+            distances = relative_positions(*sizes, self._head_size)
+            scores = scores + ops.einsum("bqhd,qkd->bhqk", query, distances)
         visible = None if attention_mask is None else ops.expand_dims(attention_mask, 1)
         weights = self.normalize(scores, visible)
         weights = ops.cast(weights, value.dtype)
         weights = self.dropout_layer(weights, training=training)
-        return ops.einsum("bhqk,bkhd->bqhd", weights, value)
+        attended = ops.einsum("bhqk,bkhd->bqhd", weights, value)
+        if self.position == "relative":
+            distances = ops.cast(distances, value.dtype)
+            attended = attended + ops.einsum("bhqk,qkd->bqhd", weights, distances)
+        return attended
 
     def normalize(self, scores, visible=None):
         """Attention weights of scaled dot products.

@@ -50,6 +50,7 @@ def reference(layer, query, key, value, visible=None):
         {"heads": 3, "head_size": 5, "output_size": 7},
         {"heads": 1, "use_bias": False, "kernel_initializer": "he_normal", "dropout": 0.2},
         {"heads": 2, "head_size": 4, "position": "rotary"},
+        {"heads": 2, "head_size": 4, "position": "relative"},
     ],
 )
 def test_contract(config, generator, tmp_path):

@@ -80,3 +80,5 @@ def test_rotary_positions(bert4keras):
         args=["table", "x"],
     )["output_0"]
     np.testing.assert_allclose(numpy(layers.apply_rotary_positions(x)), found, atol=1e-5)
+    distances = layers.relative_positions(30, 30, size=8, max_distance=10)
+    np.testing.assert_allclose(numpy(distances)[0, :11], table[0, 10:21], atol=1e-5)

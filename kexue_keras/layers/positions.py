@@ -1,4 +1,4 @@
-"""Rotary positions of queries and keys."""
+"""Positions inside attention: rotary ones, and vectors of distances."""
 
 import numpy as np
 from keras import ops
@@ -42,3 +42,39 @@ def apply_rotary_positions(x, positions=None):
     even, odd = x[..., ::2], x[..., 1::2]
     turned = ops.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
     return ops.reshape(turned, ops.shape(x))
+
+
+def relative_positions(queries, keys, size, max_distance=64):
+    """A fixed vector for the distance of every query and key.
+
+    `R_ij = P(clip(j - i, -max_distance, max_distance))`, where features 2 i and 2 i + 1 of `P(p)`
+    are the sine and the cosine of `(p + max_distance) theta_i`, `theta_i = 10000 ** (-2i / size)`.
+
+    Args:
+        queries, keys: how many there are; both are numbered from 0.
+        size: features of a vector, even.
+        max_distance: the largest distance that is told from longer ones.
+
+    Returns:
+        float32, `(queries, keys, size)`.
+
+    Raises:
+        ValueError: `size` is odd.
+
+    Example:
+
+    >>> from kexue_keras.layers import relative_positions
+    >>> tuple(relative_positions(3, 5, size=4).shape)
+    (3, 5, 4)
+
+    Reference: NEZHA, Wei et al. 2019, https://arxiv.org/abs/1909.00204; Shaw et al. 2018,
+    https://arxiv.org/abs/1803.02155
+    """
+    if size % 2:
+        raise ValueError(f"`size` must be even. Received: {size}")
+    theta = 10000.0 ** (-np.arange(0, size, 2) / size)
+    angles = np.arange(2 * max_distance + 1)[:, None] * theta
+    table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(-1, size)
+    distances = ops.arange(keys)[None] - ops.arange(queries)[:, None]
+    places = ops.clip(distances, -max_distance, max_distance) + max_distance
+    return ops.take(ops.convert_to_tensor(table.astype("float32")), places, axis=0)

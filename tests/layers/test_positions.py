@@ -1,11 +1,11 @@
-"""Rotary positions: complex numbers, distances, given positions."""
+"""Rotary positions: complex numbers, distances; vectors of distances: one by one."""
 
 import keras
 import numpy as np
 import pytest
 from contract import assert_close, to_numpy
 
-from kexue_keras.layers import MultiHeadAttention, apply_rotary_positions
+from kexue_keras.layers import MultiHeadAttention, apply_rotary_positions, relative_positions
 
 RNG = np.random.default_rng(0)
 
@@ -48,6 +48,8 @@ def test_an_odd_number_of_features_is_refused():
         apply_rotary_positions(np.ones((1, 2, 1, 5), "float32"))
     with pytest.raises(ValueError, match='`head_size` must be even.*"rotary". Received: 3'):
         MultiHeadAttention(2, head_size=3, position="rotary")(np.ones((1, 2, 8), "float32"))
+    with pytest.raises(ValueError, match="`size` must be even. Received: 3"):
+        relative_positions(2, 2, 3)
 
 
 def test_attention_scores_depend_on_the_distance_only():
@@ -93,5 +95,44 @@ def test_the_whole_layer_equals_plain_attention_of_turned_projections():
         for i in range(6):
             scores = np.exp([q[0, i, head] @ k[0, j, head] / 2 for j in range(6)])
             attended[i, head] = scores / scores.sum() @ v[0, :, head]
+    expected = attended.reshape(6, 8) @ weights["output/kernel"] + weights["output/bias"]
+    assert_close(found[0], expected, atol=1e-5)
+
+
+def distance_vector(distance, size, longest=64):
+    """One vector, feature by feature, float64."""
+    place = min(max(distance, -longest), longest) + longest
+    angles = [place / 10000 ** (2 * (i // 2) / size) for i in range(size)]
+    return np.array([np.cos(a) if i % 2 else np.sin(a) for i, a in enumerate(angles)])
+
+
+def test_vectors_of_distances():
+    found = to_numpy(relative_positions(90, 7, size=6))
+    for i, j in ((0, 0), (0, 6), (3, 1), (64, 0), (65, 0), (89, 6)):
+        assert_close(found[i, j], distance_vector(j - i, 6), atol=1e-5)
+    np.testing.assert_array_equal(found[70, 0], found[89, 0])
+    assert np.abs(found[5, 6] - found[6, 5]).max() > 0.1
+    short = to_numpy(relative_positions(5, 5, size=4, max_distance=1))
+    assert len({tuple(row) for row in short.reshape(-1, 4)}) == 3
+
+
+@pytest.mark.parametrize("keys", [6, 9])
+def test_relative_attention_equals_the_formula(keys):
+    """An independent attention, float64, one head, query and key at a time."""
+    layer = MultiHeadAttention(2, position="relative")
+    x, y = RNG.normal(size=(1, 6, 8)), RNG.normal(size=(1, keys, 8))
+    found = to_numpy(layer(x.astype("float32"), y.astype("float32")))
+    weights = {w.path.split("/", 1)[1]: to_numpy(w).astype("float64") for w in layer.weights}
+    q, k, v = (
+        (z @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]).reshape(-1, 2, 4)
+        for name, z in (("query", x), ("key", y), ("value", y))
+    )
+    attended = np.zeros((6, 2, 4))
+    for head in range(2):
+        for i in range(6):
+            vectors = [distance_vector(j - i, 4) for j in range(keys)]
+            scores = [q[i, head] @ (k[j, head] + vectors[j]) / 2 for j in range(keys)]
+            scores = np.exp(scores) / np.exp(scores).sum()
+            attended[i, head] = sum(s * (v[j, head] + vectors[j]) for j, s in enumerate(scores))
     expected = attended.reshape(6, 8) @ weights["output/kernel"] + weights["output/bias"]
     assert_close(found[0], expected, atol=1e-5)
