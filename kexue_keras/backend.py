@@ -221,6 +221,15 @@ def reuse_freed_memory():
     library.mallopt(mmap_threshold, 1 << 30)
 
 
+def _replicas():
+    """Number of replicas that train side by side under `tf.distribute`."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 class TrainStep(keras.Model):
     """A `keras.Model` whose training step is written once for TensorFlow and JAX.
 
@@ -287,7 +296,8 @@ class TrainStep(keras.Model):
     def logs(self, loss, x):
         """Adds `loss` to the epoch's mean and returns the current value of every metric."""
         size = ops.shape(keras.tree.flatten(x)[0])[0]
-        self._loss_tracker.update_state(loss, sample_weight=size)
+        # `compute_loss` divides by the replicas of `tf.distribute`, of which each sees a part
+        self._loss_tracker.update_state(loss * _replicas(), sample_weight=size)
         return self.get_metrics_result()
 
     if keras.backend.backend() == "jax":

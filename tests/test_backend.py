@@ -1,5 +1,10 @@
 """The same numbers are asserted on every backend: made by NumPy or by a closed form."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -347,3 +352,39 @@ def test_unknown_backend_is_refused(monkeypatch):
         backend.jit(lambda: 0)
     with pytest.raises(ValueError, match="must be one of jax, tensorflow, torch.*numpy"):
         backend.value_and_grad(lambda: 0, [])
+
+
+REPLICAS = """
+import json
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+from kexue_keras import backend
+found = []
+for kind in (keras.Model, backend.TrainStep):
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        inputs = keras.Input((2,))
+        model = kind(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    x = np.arange(16.0).reshape(8, 2) / 10
+    history = model.fit(x, np.ones((8, 1)), epochs=2, batch_size=8, shuffle=False, verbose=0)
+    found.append([history.history, [w.tolist() for w in model.get_weights()]])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.once
+def test_two_replicas_report_the_loss_of_keras():
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected, found = json.loads(done.stdout.splitlines()[-1])
+    for name, values in expected[0].items():
+        assert found[0][name] == pytest.approx(values, rel=1e-6)
+    assert found[1][0][0] == pytest.approx(expected[1][0][0], rel=1e-6)
