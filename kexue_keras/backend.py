@@ -200,6 +200,14 @@ def train_with_xla():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def loops_train_with_xla():
+    """Whether XLA can differentiate loops over a sequence (`scan`): not on TensorFlow.
+
+    Layers that need it say so by `supports_jit`, which Keras heeds in `compile`.
+    """
+    return keras.backend.backend() != "tensorflow"
+
+
 def reuse_freed_memory():
     """Makes the C library keep freed memory for the next allocation.
 

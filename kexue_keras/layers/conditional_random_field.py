@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kexue_keras import backend
 from kexue_keras.layers.label_paths import (
     LabelPathLayer,
     best_path,
@@ -55,6 +56,10 @@ class ConditionalRandomField(LabelPathLayer):
 
     Reference: https://kexue.fm/archives/7213; Lafferty et al. 2001.
     """
+
+    def __init__(self, lr_multiplier=1, key=None, **kwargs):
+        super().__init__(lr_multiplier, key=key, **kwargs)
+        self.supports_jit = backend.loops_train_with_xla()
 
     def build(self, input_shape):
         labels = input_shape[-1]

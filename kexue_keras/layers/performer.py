@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kexue_keras import backend
 from kexue_keras.layers.attention import HeadProjections
 
 _HIDDEN = -1e30
@@ -101,6 +102,7 @@ class PerformerAttention(HeadProjections):
         for name, value in (("num_features", num_features), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        self.supports_jit = not causal or backend.loops_train_with_xla()
         self.num_features = num_features
         self.causal = causal
         self.seed = seed

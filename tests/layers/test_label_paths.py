@@ -1,6 +1,7 @@
 """CRF and MEMM against enumeration of all paths, in plain NumPy."""
 
 import itertools
+import warnings
 
 import contract
 import keras
@@ -242,6 +243,20 @@ def test_minus_infinity_forbids_and_huge_scores_have_finite_gradients(kind):
         )()
         assert np.isfinite(numpy(value))
         assert all(np.isfinite(numpy(g)).all() for g in gradients)
+
+
+@each
+def test_keras_compiles_with_xla_only_what_xla_can_differentiate(kind):
+    keras.utils.set_random_seed(0)
+    layer, inputs = MAKE[kind](), keras.Input((None, 4))
+    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(inputs)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not compiled
+        model.compile("adam", layer.sparse_loss, jit_compile=True)
+    assert model.jit_compile == (kind != "crf" or keras.backend.backend() != "tensorflow")
+    x = RNG.normal(size=(4, LENGTH, 4)).astype("float32")
+    losses = model.fit(x, Y, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
 
 
 @each

@@ -1,5 +1,7 @@
 """Performer: its features and sums, which do not depend on chunks, padding or the future."""
 
+import warnings
+
 import contract
 import keras
 import numpy as np
@@ -218,6 +220,20 @@ def test_mixed_precision_is_near_float32():
         variable.assign(value)
     found = to_numpy(layer(x)).astype("float32")
     assert_close(found, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_keras_compiles_with_xla_only_what_xla_can_differentiate(causal):
+    inputs = keras.Input((None, 8))
+    layer = PerformerAttention(2, num_features=8, causal=causal, seed=0, chunk=4)
+    model = keras.Model(inputs, layer(inputs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not compiled
+        model.compile("adam", "mse", jit_compile=True)
+    assert model.jit_compile == (not causal or keras.backend.backend() != "tensorflow")
+    x = np.ones((2, 6, 8), "float32")
+    losses = model.fit(x, 0 * x, epochs=2, verbose=0).history["loss"]
+    assert losses[1] < losses[0]
 
 
 @pytest.mark.parametrize("causal", [False, True])
