@@ -66,4 +66,4 @@ def test_the_first_example_runs(text):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     best = [line for line in done.stdout.splitlines() if re.match(r"-\d+\.\d+ ", line)][0]
-    assert best.split(" ", 1)[1] == "25+3"
+    assert best.split(" ", 1)[1] == "东京"
