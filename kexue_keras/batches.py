@@ -119,7 +119,6 @@ class Batches(keras.utils.PyDataset):
         self._padded: list[int] = []
         self._cache: list[list[np.ndarray]] = []
         self._floats: set[int] = set()
-        self._encoded = False
         self._sizes = self._encode_all()
         # With an augmentation any array may turn out longer or shorter.
         varies = (self._sizes != self._sizes[:1]).any(axis=0)
@@ -202,9 +201,10 @@ class Batches(keras.utils.PyDataset):
             leaves = self._encode_one(index, sample)
             if self.augment is None:
                 self._cache.append(leaves)
+            # Keras takes the dtype of the first batch for that of all
+            self._floats |= _places_of_floats(leaves)
             lengths = [len(leaves[i]) for i in self._padded]
             sizes.append(np.searchsorted(self.buckets, lengths))
-        self._encoded = True
         return np.array(sizes, dtype=np.int64).reshape(len(sizes), len(self._padded))
 
     def _encode_one(self, index: int, sample: Any) -> list[np.ndarray]:
@@ -228,14 +228,6 @@ class Batches(keras.utils.PyDataset):
                 f"`encode` must give the same form for all samples. Received for sample {index}: "
                 f"{form}, for sample 0: {self._structure}"
             )
-        # Keras takes the dtype of the first batch for that of all
-        floats = {i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"}
-        if self._encoded and floats - self._floats:
-            raise ValueError(
-                "`augment` must not make floats of arrays that are integers in all samples. "
-                f"Received for sample {index}: array {min(floats - self._floats)}"
-            )
-        self._floats |= floats
         longest = max((len(leaves[i]) for i in self._padded), default=0)
         if longest > self.buckets[-1]:
             raise ValueError(
@@ -281,7 +273,13 @@ class Batches(keras.utils.PyDataset):
         rows = []
         for i in members.tolist():
             rng = random.Random(f"{self.seed}:{plan.epoch}:{i}")
-            rows.append(self._encode_one(i, self.augment(self.samples[i], rng)))
+            leaves = self._encode_one(i, self.augment(self.samples[i], rng))
+            if new := _places_of_floats(leaves) - self._floats:
+                raise ValueError(
+                    "`augment` must not make floats of arrays that are integers in all samples. "
+                    f"Received for sample {i}: array {min(new)}"
+                )
+            rows.append(leaves)
         longest = [max(len(row[i]) for row in rows) for i in self._padded]
         return rows, np.searchsorted(self.buckets, longest)
 
@@ -333,6 +331,10 @@ def _flatten(encoded: Any, index: int) -> _Encoded:
     if not leaves or any(part is not None and len(part) == 0 for part in structure):
         raise ValueError(f"`encode` must give arrays. Received for sample {index}: {encoded!r}")
     return _Encoded(tuple(structure), [_to_array(leaf, index) for leaf in leaves])
+
+
+def _places_of_floats(leaves: list[np.ndarray]) -> set[int]:
+    return {i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"}
 
 
 def _to_array(leaf: Any, index: int) -> np.ndarray:

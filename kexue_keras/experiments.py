@@ -3,6 +3,7 @@
 No deep-learning framework is imported.
 """
 
+import dataclasses
 import json
 import math
 import statistics
@@ -162,10 +163,31 @@ def trained(directory: str | Path, names: Sequence[str]) -> dict[str, tuple[Path
         FileNotFoundError: there are none.
     """
     paths = {name: Path(directory) / f"{name}.weights.h5" for name in names}
-    found = {name: (path, about(path)) for name, path in paths.items() if about(path) is not None}
+    found = {
+        name: (path, description)
+        for name, path in paths.items()
+        if (description := about(path)) is not None
+    }
     if not found:
         raise FileNotFoundError(f"`output` {directory} has no trained weights; train first")
     return found
+
+
+def options_of(config, leave_out: Sequence[str] = ()) -> dict:
+    """The fields of a dataclass in JSON types, paths as text.
+
+    Args:
+        config: an instance.
+        leave_out: names of fields that do not matter.
+
+    Example:
+
+    >>> config = dataclasses.make_dataclass("Config", ["epochs", "output"])(3, Path("runs"))
+    >>> options_of(config), options_of(config, ["output"])
+    ({'epochs': 3, 'output': 'runs'}, {'epochs': 3})
+    """
+    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return {name: value for name, value in options.items() if name not in leave_out}
 
 
 def check_least(config, **least: float) -> None:

@@ -13,11 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kexue_keras import backend, datasets, layers, models, tokenizers
-from kexue_keras.fine_tuning import Snapshot
+from kexue_keras import backend, datasets, layers, models
+from kexue_keras.fine_tuning import Snapshot, load_tokenizer
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask, Verbalizer
-from kexue_keras.vocabulary import check_vocabulary
 
 
 @dataclasses.dataclass
@@ -55,8 +54,7 @@ class FewShot:
         self.options = options
         self.verbalizer = Verbalizer(words)
         self.labels = self.verbalizer.labels
-        check_vocabulary(options.dict_path, options.config_path)
-        self.tokenizer = tokenizers.Tokenizer(options.dict_path)
+        self.tokenizer = load_tokenizer(options)
         special = {t for t in self.tokenizer.token_dict if t.startswith("[") and t.endswith("]")}
         ordinary = sorted(i for t, i in self.tokenizer.token_dict.items() if t not in special)
         self.random_mask = RandomMask(self.tokenizer.mask_id, ordinary)

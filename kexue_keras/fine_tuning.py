@@ -20,6 +20,21 @@ import numpy as np
 from keras import ops
 
 from kexue_keras import backend
+from kexue_keras.tokenizers import Tokenizer
+from kexue_keras.vocabulary import check_vocabulary
+
+
+def load_tokenizer(options):
+    """The tokenizer of a pretrained BERT.
+
+    Args:
+        options: anything with `dict_path` and `config_path`.
+
+    Raises:
+        ValueError: the two files have different numbers of tokens.
+    """
+    check_vocabulary(options.dict_path, options.config_path)
+    return Tokenizer(options.dict_path)
 
 
 class Snapshot:

@@ -303,13 +303,14 @@ class _Layers(CachedTransformer):
         updated = []
         for index in range(self.depth):
             attention = self._attention(index)
-            new = attention.project_key(x), attention.project_value(x)
+            new = attention.project_key(x, positions), attention.project_value(x)
             key, value = (
                 ops.slice_update(old, (0, start, 0, 0), ops.cast(part, old.dtype))
                 for old, part in zip(cache[index], new, strict=True)
             )
             updated.append((key, value))
-            attended = attention.attend(attention.project_query(x), key, value, seen[None])
+            query = attention.project_query(x, positions)
+            attended = attention.attend(query, key, value, seen[None])
             x = self._after_attention(x, attention.merge_heads(attended), index)
         return ops.log_softmax(self._head(x)[0], axis=-1), updated
 
@@ -334,8 +335,8 @@ class _Layers(CachedTransformer):
         x = self._embed(tokens, ops.zeros_like(tokens), positions)
         for index in range(self.depth):
             attention = self._attention(index)
-            query = ops.cast(attention.project_query(x), "float32")
-            new = attention.project_key(x), attention.project_value(x)
+            query = ops.cast(attention.project_query(x, positions), "float32")
+            new = attention.project_key(x, positions), attention.project_value(x)
             key, value = (x[0] for x in cache[index])
             on_history = ops.einsum("cshd,thd->chst", query, ops.cast(key, "float32"))
             on_own = ops.einsum("cshd,cthd->chst", query, ops.cast(new[0], "float32"))

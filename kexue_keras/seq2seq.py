@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from kexue_keras import backend, datasets
 from kexue_keras.data_files import replacing
+from kexue_keras.experiments import options_of
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.models import build_transformer_model
 from kexue_keras.runs import Run
@@ -80,7 +81,7 @@ class Options:
 
     def to_json(self):
         """The options as a dict of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        return options_of(self)
 
 
 def load_valid(paths, load, hold_out=0):

@@ -35,6 +35,7 @@ import numpy as np
 import tyro
 
 from kexue_keras.data_files import replacing
+from kexue_keras.experiments import options_of
 from kexue_keras.models import build_transformer_model
 from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer
 from kexue_keras.runs import Run
@@ -200,9 +201,8 @@ def build_model(config):
 def train(config, model, games, evaluate):
     """Trains, or continues the run in `config.output`, and loads its best weights."""
     seq2seq.compile_model(model, config, steps=config.epochs * (len(games) // config.batch_size))
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     free = ("output", "play", "side", "web", "host", "port", "matches", "max_plies")
-    run = Run(config.output, options, evaluate, "valid_move_probability", free)
+    run = Run(config.output, options_of(config), evaluate, "valid_move_probability", free)
     done = run.resume(model)
     if done:
         print(f"{config.output}: {done} of {config.epochs} epochs done")

@@ -22,7 +22,6 @@ Article: https://kexue.fm/archives/8823; rotary positions: https://kexue.fm/arch
 """
 
 import dataclasses
-import json
 import random
 import sys
 from collections import Counter
@@ -326,9 +325,7 @@ def show(config, experiment):
 
 def options_of(config):
     """What the cells depend on, in JSON types."""
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for name in ("scales", "lengths", "seeds", "output"):
-        del options[name]
+    options = experiments.options_of(config, ("scales", "lengths", "seeds", "output"))
     return {**options, "longest": config.lengths[-1]}
 
 

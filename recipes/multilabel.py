@@ -20,12 +20,11 @@ Articles: https://kexue.fm/archives/7359, https://kexue.fm/archives/9064 (soft l
 import collections
 import dataclasses
 import functools
-import json
 import sys
 from pathlib import Path
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, layers, models, tokenizers
+from kexue_keras import backend, datasets, layers, models
 
 # isort: split
 import keras
@@ -36,17 +35,18 @@ from kexue_keras.data_files import DataError, field, read_objects
 from kexue_keras.experiments import (
     Experiment,
     check_least,
+    options_of,
     save_weights,
     summarize,
     trained,
 )
-from kexue_keras.fine_tuning import fit_to_zero_rate
+from kexue_keras.fine_tuning import fit_to_zero_rate, load_tokenizer
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
-from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
 METHODS = ("softmax", "bce", "bce_tuned")
+FREE = ("output", "seeds", "methods", "tag")  # options that the cells do not depend on
 FIGURES = {
     "micro_f1": "micro F1, %",
     "macro_f1": "macro F1, %",
@@ -149,8 +149,7 @@ class Tagger:
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
         self.config, self.tags, self.seed = config, tags, seed
-        check_vocabulary(config.dict_path, config.config_path)
-        self.tokenizer = tokenizers.Tokenizer(config.dict_path)
+        self.tokenizer = load_tokenizer(config)
         bert = models.build_transformer_model(
             config.config_path,
             config.checkpoint_path,
@@ -247,7 +246,7 @@ class Comparison:
         self.config, self.train, self.valid = config, train, valid
         self.tags = tags_of(train, valid)
         self.truth = matrix(valid, self.tags)
-        self.experiment = Experiment(config.output / "results.json", options_of(config))
+        self.experiment = Experiment(config.output / "results.json", options_of(config, FREE))
 
     def run(self, method, seed):
         """Figures of a method with one seed."""
@@ -270,7 +269,7 @@ class Comparison:
         best = self.experiment.best("micro_f1", method=method)
         if best is None or figures["micro_f1"] > best:
             about = {"tags": self.tags, "threshold": threshold, "seed": seed}
-            about["config"] = options_of(self.config)
+            about["config"] = options_of(self.config, FREE)
             save_weights(weights_path(self.config, method), tagger.scorer, about)
         return figures
 
@@ -306,12 +305,6 @@ class Comparison:
             found = [self.tags[i] for i in np.flatnonzero(chosen)]
             mark = "✓" if set(found) == set(gold) else "✗"
             print(f"  {mark} {text}\n      {' '.join(found)}   (gold: {' '.join(gold)})")
-
-
-def options_of(config):
-    """What the cells depend on, in JSON types."""
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return {k: v for k, v in options.items() if k not in ("output", "seeds", "methods", "tag")}
 
 
 # ---- main

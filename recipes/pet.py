@@ -29,7 +29,7 @@ import tyro
 
 from kexue_keras import datasets
 from kexue_keras.data_files import replacing
-from kexue_keras.experiments import mean_and_spread
+from kexue_keras.experiments import mean_and_spread, options_of
 from kexue_keras.few_shot import FewShot, Options
 from kexue_keras.patterns import Pattern
 
@@ -294,8 +294,7 @@ class Experiment:
 
     def _config(self):
         """What the cells depend on."""
-        options = json.loads(json.dumps(dataclasses.asdict(self.config), default=str))
-        return {k: v for k, v in options.items() if k not in ("output", "seeds", "regimes")}
+        return options_of(self.config, ("output", "seeds", "regimes"))
 
     def _read(self):
         if not self.path.exists():

@@ -21,14 +21,13 @@ https://kexue.fm/archives/7196
 """
 
 import dataclasses
-import json
 import statistics
 import sys
 import time
 from pathlib import Path
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, experiments, layers, models, tokenizers
+from kexue_keras import backend, datasets, experiments, layers, models
 
 # isort: split
 import keras
@@ -37,10 +36,9 @@ import tyro
 from keras import ops
 
 from kexue_keras.data_files import replacing
-from kexue_keras.fine_tuning import Snapshot
+from kexue_keras.fine_tuning import Snapshot, load_tokenizer
 from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
-from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
@@ -169,8 +167,7 @@ class Labeller:
 
     def __init__(self, config, data, method, layers):
         self.config, self.labels = config, data.labels
-        check_vocabulary(config.dict_path, config.config_path)
-        self.tokenizer = tokenizers.Tokenizer(config.dict_path)
+        self.tokenizer = load_tokenizer(config)
         step = 32 if backend.train_with_xla() else 16
         self.buckets = (*range(step, config.maxlen, step), config.maxlen)
         bert = models.build_transformer_model(
@@ -356,9 +353,8 @@ def main(config):
     experiments.check_least(
         config, epochs=1, batch_size=1, maxlen=3, limit=0, hold_out=0, num_layers=0
     )
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for name in ("methods", "num_layers", "seeds", "tag", "output"):
-        del options[name]
+    free = ("methods", "num_layers", "seeds", "tag", "output")
+    options = experiments.options_of(config, free)
     experiment = experiments.Experiment(config.output / "results.json", options)
     data = Data(config)
     if config.tag:

@@ -22,12 +22,11 @@ Articles: https://kexue.fm/archives/8847, https://kexue.fm/archives/8860 (accura
 
 import dataclasses
 import functools
-import json
 import sys
 from pathlib import Path
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, layers, models, tokenizers
+from kexue_keras import backend, datasets, layers, models
 
 # isort: split
 import keras
@@ -37,18 +36,19 @@ import tyro
 from kexue_keras.experiments import (
     Experiment,
     check_least,
+    options_of,
     save_weights,
     summarize,
     trained,
 )
-from kexue_keras.fine_tuning import fit_to_zero_rate
+from kexue_keras.fine_tuning import fit_to_zero_rate, load_tokenizer
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman
-from kexue_keras.vocabulary import check_vocabulary
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
 METHODS = ("cosent", "sbert", "interact", "interact_cosent")
+FREE = ("output", "seeds", "methods", "compare")  # options that the cells do not depend on
 FIGURES = {
     "spearman": "Spearman x 100",
     "accuracy": "accuracy, %",
@@ -144,8 +144,7 @@ class Matcher:
     def __init__(self, config, method, labels, seed):
         keras.utils.set_random_seed(seed)
         self.config, self.method, self.seed = config, method, seed
-        check_vocabulary(config.dict_path, config.config_path)
-        self.tokenizer = tokenizers.Tokenizer(config.dict_path)
+        self.tokenizer = load_tokenizer(config)
         self.labels = list(labels)
         self.together = method.startswith("interact")
         self.model, self.scorer, self.loss = self._build()
@@ -269,19 +268,13 @@ def run_cell(config, experiment, method, seed, train, valid):
     best = experiment.best("spearman", method=method)
     if best is None or figures["spearman"] > best:
         about = {"labels": labels, "threshold": threshold, "seed": seed}
-        about["config"] = options_of(config)
+        about["config"] = options_of(config, FREE)
         save_weights(weights_path(config, method), matcher.scorer, about)
     return figures
 
 
 def row_of(figures):
     return ", ".join(f"{FIGURES[name]} {100 * value:.2f}" for name, value in figures.items())
-
-
-def options_of(config):
-    """What the cells depend on, in JSON types."""
-    options = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return {k: v for k, v in options.items() if k not in ("output", "seeds", "methods", "compare")}
 
 
 # ---- weights
@@ -319,7 +312,7 @@ def main(config):
     check_least(config, epochs=1, batch_size=1, limit=0, maxlen=3)
     train, valid = load_data(config)
     print(f"{len(train)} training pairs, {len(valid)} held out")
-    experiment = Experiment(config.output / "results.json", options_of(config))
+    experiment = Experiment(config.output / "results.json", options_of(config, FREE))
     found = {}
     for method in config.methods:
         for seed in config.seeds:

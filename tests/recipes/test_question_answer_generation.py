@@ -208,7 +208,7 @@ def test_pairs_are_different_and_come_again(writer):
     assert all(sum(p.times for p in found) <= writer.encoder.config.pairs for found in pairs)
 
 
-def test_how_often_an_answer_was_sampled_and_what_stands_in_the_passage(writer, monkeypatch):
+def test_how_often_an_answer_is_sampled_and_what_is_in_the_passage(recipe, writer, monkeypatch):
     known = writer.encoder.tokenizer.token_dict
     two, six, end, unknown = known["二"], known["六"], known["[SEP]"], known["[UNK]"]
     answers = [[two, end], [six, end], [two, end], [unknown, end], [two, two, end]]
@@ -218,12 +218,8 @@ def test_how_often_an_answer_was_sampled_and_what_stands_in_the_passage(writer, 
     assert [(p.answer, p.in_passage, p.times) for p in pairs] == [
         *[("二", True, 2), ("六", False, 1), ("二二", False, 1)]
     ]
-    figures = recipe_figures(writer, [("一二三岁。", "二", "谁？")])
+    figures = recipe.evaluate(writer, {"x": [("一二三岁。", "二", "谁？")]})
     assert figures["x_answers_in_passage"] == 0.5 and figures["x_distinct_pairs"] == 3
-
-
-def recipe_figures(writer, samples):
-    return load("question_answer_generation").evaluate(writer, {"x": samples})
 
 
 def test_a_question_depends_on_nothing_but_passage_and_answer(writer):
