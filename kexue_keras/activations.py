@@ -35,7 +35,7 @@ def taylor_exp(x, order=2, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
-    _check(order)
+    check_order(order)
     x, dtype = _high_precision(x)
     if monotone:
         x = ops.maximum(x, taylor_minimum(order)[0])
@@ -70,16 +70,49 @@ def taylor_softmax(x, order=2, axis=-1, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
-    _check(order)
     x, dtype = _high_precision(x)
+    values = _scaled_values(x, order, axis, monotone)
+    return ops.cast(values / ops.sum(values, axis=axis, keepdims=True), dtype)
+
+
+def log_taylor_softmax(x, order=2, axis=-1, monotone=False):
+    """Logarithm of `taylor_softmax`, finite where a share is too small for the dtype.
+
+    Args:
+        x: tensor, finite; computed in float32 at least, returned in its own dtype.
+        order: even int, 2 or more.
+        axis: axis, or tuple of axes, along which the shares sum to 1.
+        monotone: as for `taylor_softmax`.
+
+    Returns:
+        Tensor of the shape of `x`, in nats.
+
+    Raises:
+        ValueError: if `order` is odd or less than 2.
+
+    Example:
+
+    >>> from kexue_keras import activations
+    >>> [round(float(y), 4) for y in activations.log_taylor_softmax([0.0, 2.0])]
+    [-1.7918, -0.1823]
+
+    Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
+    """
+    x, dtype = _high_precision(x)
+    values = _scaled_values(x, order, axis, monotone)
+    logarithms = ops.log(values) - ops.log(ops.sum(values, axis=axis, keepdims=True))
+    return ops.cast(logarithms, dtype)
+
+
+def _scaled_values(x, order, axis, monotone):
+    """f(x) / scale^order; scale is 1 unless `x` is so large that the sum of f would overflow."""
+    check_order(order)
     if monotone:
         x = ops.maximum(x, taylor_minimum(order)[0])
-    # f(x) / scale^order instead of f(x); scale is 1 unless x is so large that f would overflow
     limit = (_LARGEST * math.factorial(order)) ** (1 / order)
     scale = ops.maximum(ops.max(ops.abs(x), axis=axis, keepdims=True) / limit, 1.0)
     scale = ops.stop_gradient(scale)
-    values = _polynomial(x / scale, 1 / scale, order)
-    return ops.cast(values / ops.sum(values, axis=axis, keepdims=True), dtype)
+    return _polynomial(x / scale, 1 / scale, order)
 
 
 @functools.lru_cache
@@ -92,7 +125,7 @@ def taylor_minimum(order: int) -> tuple[float, float]:
     >>> activations.taylor_minimum(2)
     (-1.0, 0.5)
     """
-    _check(order)
+    check_order(order)
     derivative = [1 / math.factorial(k) for k in range(order)]
     roots = np.roots(derivative[::-1])
     place = float(roots[np.argmin(np.abs(roots.imag))].real)
@@ -121,6 +154,7 @@ def _high_precision(x):
     return ops.cast(x, "float32"), dtype if "float" in dtype else "float32"
 
 
-def _check(order):
+def check_order(order):
+    """Raises a ValueError unless `order` is an even number, 2 or more."""
     if order < 2 or order % 2:
         raise ValueError(f"`order` must be even and at least 2. Received: {order}")

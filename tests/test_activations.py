@@ -47,6 +47,18 @@ def test_softmax_equals_the_formula(order, axis):
     np.testing.assert_allclose(found.sum(axis), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("order,axis", [(2, -1), (10, 0)])
+def test_logarithm_of_softmax_equals_the_formula(order, axis):
+    x = 3 * normal(4, 5)
+    values = reference(x, order)
+    expected = np.log(values / values.sum(axis, keepdims=True))
+    found = to_numpy(activations.log_taylor_softmax(x, order, axis))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    half = activations.log_taylor_softmax(np.array([0, 200], "float16"), 2)
+    assert keras.backend.standardize_dtype(half.dtype) == "float16"
+    np.testing.assert_allclose(to_numpy(half), [-9.9134, 0], atol=5e-3)
+
+
 def test_monotone_softmax_keeps_the_order():
     x = np.sort(4 * normal(4, 5), -1)
     assert (np.diff(to_numpy(activations.taylor_softmax(x, 4, monotone=True))) >= 0).all()
@@ -108,7 +120,9 @@ def test_low_precision_is_computed_in_float32(dtype):
 
 
 @pytest.mark.parametrize("order", [3, 1, 0, -2])
-@pytest.mark.parametrize("name", ["taylor_exp", "taylor_softmax", "taylor_minimum"])
+@pytest.mark.parametrize(
+    "name", ["taylor_exp", "taylor_softmax", "log_taylor_softmax", "taylor_minimum"]
+)
 def test_odd_orders_are_refused(name, order):
     argument = () if name == "taylor_minimum" else (np.zeros(2),)
     with pytest.raises(ValueError, match=f"`order` must be even .*Received: {order}"):

@@ -3,21 +3,28 @@
 from kexue_keras.losses.combinatorial import combinatorial_softmax_crossentropy
 from kexue_keras.losses.cosent import CoSENT, cosent_loss
 from kexue_keras.losses.multilabel import (
+    LogSumExpPairwise,
     MultilabelCategoricalCrossentropy,
     SparseMultilabelCategoricalCrossentropy,
+    log_sum_exp_pairwise_loss,
     multilabel_categorical_crossentropy,
     sparse_multilabel_categorical_crossentropy,
 )
 from kexue_keras.losses.sequence import SequenceCrossentropy, sequence_crossentropy
+from kexue_keras.losses.taylor import TaylorCrossentropy, taylor_crossentropy
 
 __all__ = [
     "CoSENT",
+    "LogSumExpPairwise",
     "MultilabelCategoricalCrossentropy",
     "SequenceCrossentropy",
     "SparseMultilabelCategoricalCrossentropy",
+    "TaylorCrossentropy",
     "combinatorial_softmax_crossentropy",
     "cosent_loss",
+    "log_sum_exp_pairwise_loss",
     "multilabel_categorical_crossentropy",
     "sequence_crossentropy",
     "sparse_multilabel_categorical_crossentropy",
+    "taylor_crossentropy",
 ]

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from kexue_keras.losses.arguments import check_same_shape
+
 _LOWEST = -1e30
 
 
@@ -39,11 +41,7 @@ def combinatorial_softmax_crossentropy(y_true, y_pred, k, at_most=False):
     Reference: https://kexue.fm/archives/7359
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    if tuple(y_true.shape) != tuple(y_pred.shape):
-        raise ValueError(
-            "`y_true` must have the shape of `y_pred`. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-        )
+    check_same_shape(y_true, y_pred)
     classes = y_pred.shape[-1]
     if not isinstance(k, int) or not 1 <= k <= classes:
         raise ValueError(f"`k` must be an integer from 1 to {classes}, the classes. Received: {k}")

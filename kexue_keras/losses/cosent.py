@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kexue_keras.losses.arguments import check_scale
+
 _LOWEST = -1e30
 _MAX_PAIRWISE = 256
 _MAX_DOUBLINGS = 24
@@ -25,7 +27,7 @@ def cosent_loss(y_true, y_pred, scale=20.0):
         Scalar, float32; 0 if all labels are equal.
 
     Raises:
-        ValueError: if the numbers of labels and scores differ.
+        ValueError: if the numbers of labels and scores differ, or `scale` is not positive.
 
     Example:
 
@@ -35,6 +37,7 @@ def cosent_loss(y_true, y_pred, scale=20.0):
 
     Reference: https://kexue.fm/archives/8847
     """
+    check_scale(scale)
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     y_true = ops.reshape(ops.cast(y_true, "float32"), (-1,))
     scores = scale * ops.reshape(ops.cast(y_pred, "float32"), (-1,))
@@ -100,13 +103,14 @@ class CoSENT(keras.losses.Loss):
 
     def __init__(self, scale=20.0, name="cosent", **kwargs):
         super().__init__(name=name, **kwargs)
+        check_scale(scale)
         self.scale = scale
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             raise ValueError(
                 "`sample_weight` is not supported: the loss compares the samples of a batch with "
-                f"each other. Received: sample_weight of shape {tuple(sample_weight.shape)}"
+                f"each other. Received: sample_weight of shape {tuple(ops.shape(sample_weight))}"
             )
         return self.call(y_true, y_pred)
 

@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
+from kexue_keras.losses.arguments import check_same_shape, check_scale, same_shape
+
 _LOWEST = -1e30
+_NOTHING = -1e38  # still far below when added to a sum of such scores
 
 
 def multilabel_categorical_crossentropy(y_true, y_pred):
@@ -33,14 +36,10 @@ def multilabel_categorical_crossentropy(y_true, y_pred):
     Reference: https://kexue.fm/archives/7359, https://kexue.fm/archives/9064 (soft labels);
     https://arxiv.org/abs/2208.02955
     """
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    _check_same_shape(y_true, y_pred)
-    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
-    counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
-    scores = ops.clip(ops.where(counts, y_pred, 0.0), _LOWEST, -_LOWEST)
-    positive = _log_one_plus_sum(counts, y_true, -scores)
-    negative = _log_one_plus_sum(counts, 1 - y_true, scores)
-    return positive + negative
+    y_true, counts, scores = _prepared(y_true, y_pred)
+    positive = _log_sum(counts, y_true, -scores)
+    negative = _log_sum(counts, 1 - y_true, scores)
+    return ops.softplus(positive) + ops.softplus(negative)
 
 
 def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
@@ -67,9 +66,10 @@ def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
     Reference: as `multilabel_categorical_crossentropy`.
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    if len(y_true.shape) != len(y_pred.shape):
+    if not same_shape(y_true.shape[:-1], y_pred.shape[:-1]) or not y_true.shape:
         raise ValueError(
-            "`y_true` must have as many axes as `y_pred`: (..., labels) and (..., classes). "
+            "`y_true` must have the shape of `y_pred` but for the last axis, (..., labels) and "
+            "(..., classes). "
             f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
         )
     shape = ops.shape(y_pred)
@@ -88,23 +88,58 @@ def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
     return ops.reshape(multilabel_categorical_crossentropy(dense, y_pred), shape[:-1])
 
 
-def _log_one_plus_sum(counts, weights, exponents):
-    """`log(1 + sum_i weights_i exp(exponents_i))` over the places that count."""
+def log_sum_exp_pairwise_loss(y_true, y_pred, scale=1.0, margin=0.0):
+    """Every positive score above every negative one; there is no threshold (LSEP loss).
+
+    `log(1 + sum_ij (1 - t_i) t_j exp(scale (s_i - s_j + margin)))`. What the article starts from
+    where the number k of labels is known: predict the k classes of the highest scores. With `scale`
+    and `margin` it is what the circle loss starts from. The double sum is the product of two.
+
+    Args:
+        y_true: `(..., classes)`, from 0 to 1.
+        y_pred: scores `(..., classes)` without activation; computed in float32. A class whose
+            score is -inf does not count, whatever its label.
+        scale: positive number, times which differences of scores count.
+        margin: by how much a positive score shall be above a negative one.
+
+    Returns:
+        `(...)`, float32, in nats; 0 where all classes have the same label.
+
+    Raises:
+        ValueError: if the shapes differ or `scale` is not positive.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> loss = losses.log_sum_exp_pairwise_loss([[1, 0, 0]], [[2.0, 2.0, 2.0]])  # log(1 + 1 + 1)
+    >>> round(float(loss[0]), 4)
+    1.0986
+
+    Reference: https://kexue.fm/archives/7359; circle loss: https://arxiv.org/abs/2002.10857
+    """
+    check_scale(scale)
+    y_true, counts, scores = _prepared(y_true, y_pred)
+    scores = ops.clip(scale * scores, _LOWEST, -_LOWEST)
+    positive = _log_sum(counts, y_true, -scores)
+    negative = _log_sum(counts, 1 - y_true, scores)
+    return ops.softplus(positive + negative + scale * margin)
+
+
+def _prepared(y_true, y_pred):
+    """Labels in float32, which classes count, and finite scores in float32."""
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    check_same_shape(y_true, y_pred)
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+    counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
+    return y_true, counts, ops.clip(ops.where(counts, y_pred, 0.0), _LOWEST, -_LOWEST)
+
+
+def _log_sum(counts, weights, exponents):
+    """`log(sum_i weights_i exp(exponents_i))` over the places that count; very low for none."""
     counts = ops.logical_and(counts, weights > 0)
     # the inner `where` keeps the infinite derivative of log at 0 out of the gradient
     logarithms = ops.log(ops.where(counts, weights, 1.0)) + exponents
-    return ops.softplus(ops.logsumexp(ops.where(counts, logarithms, _LOWEST), axis=-1))
-
-
-def _check_same_shape(y_true, y_pred):
-    pairs = zip(y_true.shape, y_pred.shape, strict=False)
-    if len(y_true.shape) != len(y_pred.shape) or any(
-        a != b for a, b in pairs if a is not None and b is not None
-    ):
-        raise ValueError(
-            "`y_true` must have the shape of `y_pred`. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
-        )
+    return ops.logsumexp(ops.where(counts, logarithms, _NOTHING), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -152,3 +187,32 @@ class SparseMultilabelCategoricalCrossentropy(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "mask_zero": self.mask_zero}
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class LogSumExpPairwise(keras.losses.Loss):
+    """`log_sum_exp_pairwise_loss` as a loss for `compile`.
+
+    Args:
+        scale: positive number, times which differences of scores count.
+        margin: by how much a positive score shall be above a negative one.
+
+    Example:
+
+    >>> from kexue_keras import losses
+    >>> loss = losses.LogSumExpPairwise()
+    >>> round(float(loss([[1, 0, 0]], [[2.0, 2.0, 2.0]])), 4)
+    1.0986
+    """
+
+    def __init__(self, scale=1.0, margin=0.0, name="log_sum_exp_pairwise", **kwargs):
+        super().__init__(name=name, **kwargs)
+        check_scale(scale)
+        self.scale = scale
+        self.margin = margin
+
+    def call(self, y_true, y_pred):
+        return log_sum_exp_pairwise_loss(y_true, y_pred, self.scale, self.margin)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "margin": self.margin}

@@ -82,7 +82,7 @@ class SequenceCrossentropy(keras.losses.Loss):
             raise ValueError(
                 "`sample_weight` is not supported: the mean runs over the tokens of the batch. "
                 "Give tokens that should not count the label `ignore_id`. Received: "
-                f"sample_weight of shape {tuple(sample_weight.shape)}"
+                f"sample_weight of shape {tuple(ops.shape(sample_weight))}"
             )
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         return self.call(y_true, y_pred)

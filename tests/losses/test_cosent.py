@@ -146,7 +146,9 @@ def test_errors():
     with pytest.raises(ValueError, match="same number.*Received: 3 labels, 4 scores"):
         losses.cosent_loss(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match=r"`sample_weight`.*Received: .* shape \(2,\)"):
-        losses.CoSENT()(np.zeros(2), np.zeros(2), np.ones(2))
+        losses.CoSENT()(np.zeros(2), np.zeros(2), [1.0, 1.0])
+    with pytest.raises(ValueError, match="`scale` must be positive. Received: 0"):
+        losses.CoSENT(scale=0)
 
 
 def test_class_compiles_reloads_and_trains_with_a_smaller_last_batch(tmp_path):

@@ -7,6 +7,7 @@ from kexue_keras import backend, losses
 
 dense_loss = losses.multilabel_categorical_crossentropy
 sparse_loss = losses.sparse_multilabel_categorical_crossentropy
+pairwise_loss = losses.log_sum_exp_pairwise_loss
 RNG = np.random.default_rng(0)
 SCORES = (3 * RNG.normal(size=(6, 9))).astype("float32")
 LABELS = RNG.integers(0, 2, (6, 9))
@@ -157,6 +158,16 @@ def test_low_precision_scores_are_summed_in_float32(dtype):
         assert keras.backend.standardize_dtype(found.dtype) == "float32"
     found = to_numpy(dense_loss(LABELS, scores))
     np.testing.assert_allclose(found, reference(LABELS, exact), rtol=1e-5)
+    extreme = np.array([[1e4, -1e4, -np.inf, 0.5]])
+    for function in (
+        lambda s: dense_loss([[0, 1, 1, 0]], s),
+        lambda s: pairwise_loss([[0, 1, 1, 0]], s, 4.0),
+        lambda s: sparse_loss([[1, 2]], s),
+    ):
+        value, gradient = value_and_gradient(
+            lambda s, f=function: f(keras.ops.cast(s, dtype)), extreme
+        )
+        assert value > 1e4 and np.isfinite([value, *gradient[0]]).all() and gradient[0, 2] == 0
     two = np.zeros_like(LABELS)
     two[:, [0, 3]] = 1
     found = to_numpy(sparse_loss(np.array([[0, 3]] * 6), scores))
@@ -211,11 +222,47 @@ def test_a_model_in_mixed_precision_trains(policy, sparse):
     assert np.isfinite(history).all() and history[-1] < history[0]
 
 
+@pytest.mark.parametrize("scale, margin", [(1.0, 0.0), (3.0, 0.25)])
+def test_pairwise_equals_the_double_sum(scale, margin):
+    for labels in (LABELS, RNG.uniform(size=LABELS.shape).astype("float32")):
+        t, s = labels.astype("float64")[:, None], SCORES.astype("float64")[:, None]
+        pairs = np.exp(scale * (np.swapaxes(s, 1, 2) - s + margin))
+        expected = np.log1p((pairs * (1 - np.swapaxes(t, 1, 2)) * t).sum((1, 2)))
+        found = to_numpy(pairwise_loss(labels, SCORES, scale, margin))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pairwise_with_one_label_is_softmax_crossentropy():
+    labels = np.eye(9, dtype="float32")[:6]
+    expected = keras.ops.categorical_crossentropy(labels, SCORES, from_logits=True)
+    np.testing.assert_allclose(to_numpy(pairwise_loss(labels, SCORES)), expected, rtol=1e-5)
+    shifted = to_numpy(pairwise_loss(LABELS, SCORES + 5))
+    np.testing.assert_allclose(shifted, to_numpy(pairwise_loss(LABELS, SCORES)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_pairwise_of_large_scores_masked_classes_and_equal_labels_is_finite(size):
+    scores = np.array([[size, -size, -np.inf, 0.5]] * 4)
+    labels = np.array([[1, 0, 1, 1], [0, 1, 0, 1], [0, 0, 1, 0], [1, 1, 0, 1]])
+    value, gradient = value_and_gradient(lambda s: pairwise_loss(labels, s, 8.0, 0.1), scores)
+    assert np.isfinite(value) and np.isfinite(gradient).all() and not gradient[:, 2].any()
+    found = to_numpy(pairwise_loss(labels, scores.astype("float32")))
+    np.testing.assert_allclose(found, [0, 2 * size, 0, 0], rtol=1e-5)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="`scale` must be positive. Received: 0"):
+        pairwise_loss(LABELS, SCORES, scale=0)
+    with pytest.raises(ValueError, match=r"`y_true` must have the shape .*y_true.shape=\(2, 3\)"):
+        pairwise_loss(np.ones((2, 3)), np.ones((2, 4)))
     with pytest.raises(ValueError, match=r"`y_true` must have the shape .*y_true.shape=\(2, 3\)"):
         dense_loss(np.ones((2, 3)), np.ones((2, 4)))
-    with pytest.raises(ValueError, match=r"`y_true` must have as many axes .*\(2,\)"):
+    with pytest.raises(ValueError, match=r"`y_true` must have the shape .* last axis.*\(2,\)"):
         sparse_loss(np.ones(2), np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"y_true.shape=\(1, 2\), y_pred.shape=\(4, 5\)"):
+        sparse_loss([[0, 3]], np.zeros((4, 5)))
+    with pytest.raises(ValueError, match="`scale` must be positive. Received: -1"):
+        losses.LogSumExpPairwise(scale=-1)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -244,3 +291,16 @@ def test_class_compiles_reloads_and_trains(sparse, tmp_path):
     expected = reference(labels[:, used], to_numpy(model(x))[:, used]).mean()
     np.testing.assert_allclose(reloaded.test_on_batch(x, y), expected, rtol=1e-5)
     assert len(reloaded.optimizer.variables) == len(model.optimizer.variables)
+
+
+def test_pairwise_class_serializes_and_trains():
+    loss = losses.LogSumExpPairwise(scale=2.0, margin=0.5)
+    check_config(loss)
+    check_serialization(loss)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(9)])
+    model.compile("adam", loss, jit_compile=backend.train_with_xla())
+    x = RNG.normal(size=(6, 3)).astype("float32")
+    expected = to_numpy(pairwise_loss(LABELS, to_numpy(model(x)), 2.0, 0.5)).mean()
+    np.testing.assert_allclose(model.evaluate(x, LABELS, verbose=0), expected, rtol=1e-5)
+    history = model.fit(x, LABELS, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < history[0]
