@@ -47,7 +47,7 @@ def wasserstein_distance(p, q, cost) -> float:
             f"`cost` must be finite, of shape {(len(p), len(q))}. Received: shape {cost.shape}"
             + ("" if np.isfinite(cost).all() else " with infinities or NaN")
         )
-    if not np.isclose(p.sum(), q.sum(), rtol=1e-6):
+    if not np.isclose(p.sum(), q.sum(), rtol=1e-6, atol=0):
         raise ValueError(f"`p` and `q` must have equal sums. Received: {p.sum()} and {q.sum()}")
     total = p.sum()
     return float(total * _solve(p / total, q / q.sum(), cost))

@@ -148,6 +148,7 @@ def test_nearest_in_nothing():
     "call,match",
     [
         (lambda: similarity.wasserstein_distance([1], [2], [[0]]), "equal sums.*1.0 and 2.0"),
+        (lambda: similarity.wasserstein_distance([1e-9], [2e-9], [[1]]), "equal sums.*e-09"),
         (lambda: similarity.wasserstein_distance([-1], [1], [[0]]), r"`p` must be .*\[-1.0\]"),
         (lambda: similarity.wasserstein_distance([1], [], [[0]]), r"`q` must be .*\[\]"),
         (lambda: similarity.wasserstein_distance([1], [1], [[0, 1]]), r"\(1, 1\).* \(1, 2\)"),

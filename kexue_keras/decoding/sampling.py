@@ -95,8 +95,10 @@ def candidates(logits, options, temperature, topp):
     logits = (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
     everything = ops.softmax(logits, axis=-1)
     if topk is None and not options["nucleus"]:
-        return everything, ops.broadcast_to(ops.arange(shape[-1], dtype="int32"), shape)
-    weights, tokens = top_k(everything, topk or shape[-1])
+        weights = everything
+        tokens = ops.broadcast_to(ops.arange(shape[-1], dtype="int32"), shape)
+    else:
+        weights, tokens = top_k(everything, topk or shape[-1])
     if options["nucleus"]:
         renormalised = weights / ops.sum(weights, axis=-1, keepdims=True)
         before = ops.cumsum(renormalised, axis=-1) - renormalised
@@ -105,9 +107,10 @@ def candidates(logits, options, temperature, topp):
         return weights, tokens
     is_end = ops.equal(tokens, options["end_id"])
     end = everything[..., options["end_id"], None]
-    weights = ops.concatenate([ops.where(is_end, 0.0, weights), end], axis=-1)
+    # first, for the sum up to it is then exact however small it is
+    weights = ops.concatenate([end, ops.where(is_end, 0.0, weights)], axis=-1)
     end_ids = ops.full((*shape[:-1], 1), options["end_id"], "int32")
-    return weights, ops.concatenate([tokens, end_ids], axis=-1)
+    return weights, ops.concatenate([end_ids, tokens], axis=-1)
 
 
 def pick(weights, tokens, uniform):
@@ -119,12 +122,14 @@ def pick(weights, tokens, uniform):
 
 
 def uniforms(seed, samples, batch, n, maxlen):
-    """Random numbers float32 `(batch, n, maxlen)` in [0, 1).
+    """Random numbers float32 `(batch, n, maxlen)` in [0, 1), small ones with all their digits.
 
-    Those of a sample depend on the seed and on its place alone, not on how many follow.
+    Those of a sample depend on the seed and on its place alone, not on how many follow. One is
+    below p with probability p even if p is far below the 6e-8 that divide usual float32 ones.
     """
+    below_one = np.nextafter(np.float32(1), np.float32(0))
     numbers = np.zeros((batch, n, maxlen), "float32")
     for index in range(samples):
         generator = np.random.default_rng([seed, index])
-        numbers[index] = generator.random((n, maxlen), dtype="float32")
+        numbers[index] = np.minimum(generator.random((n, maxlen)).astype("float32"), below_one)
     return numbers

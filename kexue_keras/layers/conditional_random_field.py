@@ -36,9 +36,11 @@ class ConditionalRandomField(LabelPathLayer):
     Attributes:
         trans: `(labels, labels)`; row: from, column: to.
         sparse_loss, dense_loss: functions of `(y_true, y_pred)`, float32 `(batch,)`, nats. y_true
-            is int `(batch, length)` or one-hot; y_pred the layer's output.
+            is int `(batch, length)` or one-hot; y_pred the layer's output. NaN if a visible
+            position has a number that is no label, or a mask hides positions before visible ones.
         sparse_accuracy, dense_accuracy: share of visible positions whose largest logit is the
-            label's, a scalar; transitions are left out, as in bert4keras. `decode` is exact.
+            label's, a scalar of the batch; transitions are left out, as in bert4keras. `decode` is
+            exact.
 
     Input and output shape: `(batch, length, labels)`; the output is float32.
 
@@ -73,7 +75,8 @@ class ConditionalRandomField(LabelPathLayer):
         trans = self.trans
         return log_partition(logits, mask, trans) - path_score(logits, mask, trans, labels)
 
-    def _most_probable(self, logits, mask):
+    def _most_probable(self, logits, mask, starts, ends):
         trans = self.trans
         inputs = (ops.swapaxes(logits[:, 1:], 0, 1),)
-        return best_path(logits[:, 0], lambda f: trans[None] + f[:, None, :], inputs, mask)
+        first = logits[:, 0] + starts
+        return best_path(first, lambda f: trans[None] + f[:, None, :], inputs, mask, ends)

@@ -4,11 +4,13 @@ import secrets
 import weakref
 
 import keras
+import numpy as np
 from keras import ops
 
 from kexue_keras import backend
 
 NEVER = -1e30
+_WIDEST = 60.0  # exp(-60) times a sum of few terms is still a float32 with all its digits
 
 _LAYERS = weakref.WeakValueDictionary()
 
@@ -50,19 +52,36 @@ def log_partition(logits, mask, transitions):
         mask: bool `(batch, length)`, False on the right.
         transitions: g, `(labels, labels)`.
     """
-
-    def step(alpha, inputs):
-        scores, visible = inputs[:, :-1], inputs[:, -1:] > 0
-        following = ops.logsumexp(alpha[:, :, None] + transitions, axis=1) + scores
-        return ops.where(visible, following, alpha), None
-
     # one array, for TensorFlow's `scan` knows no other where the length is not known beforehand
     inputs = ops.concatenate([logits, ops.cast(mask, "float32")[..., None]], axis=-1)
-    alpha, _ = ops.scan(step, logits[:, 0], _time_first(inputs))
-    return ops.logsumexp(alpha, axis=-1)
+    top = ops.stop_gradient(ops.max(transitions, axis=0, keepdims=True))
+
+    def summed(add):
+        def step(alpha, inputs):
+            scores, visible = inputs[:, :-1], inputs[:, -1:] > 0
+            return ops.where(visible, add(alpha) + scores, alpha), None
+
+        alpha, _ = ops.scan(step, logits[:, 0], _time_first(inputs))
+        return ops.logsumexp(alpha, axis=-1)
+
+    def by_products():
+        """`log sum_i exp(a_i) exp(g_ij)`: exact if the largest `a_i` counts for every j."""
+        factors = ops.exp(transitions - top)
+
+        def add(alpha):
+            largest = ops.stop_gradient(ops.max(alpha, axis=1, keepdims=True))
+            return ops.log(ops.matmul(ops.exp(alpha - largest), factors)) + (largest + top)
+
+        return summed(add)
+
+    def by_sums():
+        return summed(lambda alpha: ops.logsumexp(alpha[:, :, None] + transitions, axis=1))
+
+    near = ops.all(transitions > top - _WIDEST)
+    return ops.cond(near, by_products, by_sums)
 
 
-def best_path(first, pair_scores, inputs, mask):
+def best_path(first, pair_scores, inputs, mask, ends=0.0):
     """The path of the largest score, int32 `(batch, length)`, 0 where the mask is False.
 
     Args:
@@ -71,6 +90,7 @@ def best_path(first, pair_scores, inputs, mask):
             going from one label to the next.
         inputs: tuple of arrays `(length - 1, batch, ...)`.
         mask: bool `(batch, length)`, False on the right.
+        ends: scores of the last label, `(labels,)`.
     """
     # labels are float32 in the loops: TensorFlow's `scan` wants one dtype for all it carries
     stay = ops.arange(first.shape[-1], dtype="float32")[None]
@@ -88,7 +108,7 @@ def best_path(first, pair_scores, inputs, mask):
         return ops.take_along_axis(came_from, where, axis=1)[:, 0], label
 
     best, came_from = ops.scan(forward, first, (*inputs, _time_first(mask)))
-    last = ops.cast(ops.argmax(best, axis=-1), "float32")
+    last = ops.cast(ops.argmax(best + ends, axis=-1), "float32")
     start, path = ops.scan(backward, last, came_from, reverse=True)
     path = ops.concatenate([start[:, None], ops.transpose(path)], axis=1)
     return ops.where(mask, ops.cast(path, "int32"), 0)
@@ -162,11 +182,13 @@ class LabelPathLayer(LayerWithLoss):
 
     A subclass keeps its weights in `_factors`, and defines `_negative_log_likelihood(labels,
     logits, mask)`, `(batch,)`, of one-hot labels that are all 0 where masked, and
-    `_most_probable(logits, mask)`, int32 `(batch, length)`.
+    `_most_probable(logits, mask, starts, ends)`, int32 `(batch, length)`, of scores `(labels,)` for
+    the first and the last label.
     """
 
     def __init__(self, lr_multiplier=1, key=None, **kwargs):
         super().__init__(key, **kwargs)
+        self.autocast = False  # half precision would round, or lose, scores in float32
         if not lr_multiplier > 0:
             raise ValueError(f"`lr_multiplier` must be positive. Received: {lr_multiplier}")
         self.supports_masking = True
@@ -184,28 +206,45 @@ class LabelPathLayer(LayerWithLoss):
     def compute_output_spec(self, inputs, mask=None):
         return keras.KerasTensor(inputs.shape, dtype="float32")
 
-    def decode(self, logits, mask=None):
+    def decode(self, logits, mask=None, starts=None, ends=None):
         """The most probable labels of every sample, by Viterbi's algorithm, compiled.
 
         Args:
             logits: the layer's output, `(batch, length, labels)`.
             mask: bool `(batch, length)`, if the logits are not masked yet.
+            starts: ids of the labels that a sample may begin with (an inside label cannot be the
+                first of a sentence); None: all.
+            ends: ids of the labels that it may end with; None: all.
 
         Returns:
             NumPy int32 `(batch, length)`; 0 at masked positions.
+
+        Raises:
+            ValueError: the layer has no transitions yet, a mask hides positions before visible
+                ones, or `starts` or `ends` hold something else than ids of labels.
         """
+        if not self.built:
+            raise ValueError(f"`{self.name}` has no transitions yet; call it first")
         if self._decode is None:
             self._decode = backend.jit(self._best, self._factors)
         logits = mask_logits(logits, mask)
+        gaps = ops.convert_to_numpy(_has_gap(split_mask(logits)[0]))
+        if gaps.any():
+            raise ValueError(
+                "`mask` must hide positions on the right only. Received: hidden positions before "
+                f"visible ones in sample {int(gaps.argmax())}"
+            )
+        starts = _allowed("starts", starts, logits.shape[-1])
+        ends = _allowed("ends", ends, logits.shape[-1])
         length = logits.shape[1]
         if length == 1:
             # a hidden position more, for XLA has no loop of no steps on TensorFlow
             logits = ops.pad(logits, ((0, 0), (0, 1), (0, 0)), constant_values=NEVER)
-        return ops.convert_to_numpy(self._decode(logits))[:, :length]
+        return ops.convert_to_numpy(self._decode(logits, starts, ends))[:, :length]
 
-    def _best(self, logits):
+    def _best(self, logits, starts, ends):
         mask, logits = split_mask(logits)
-        return self._most_probable(logits, mask)
+        return self._most_probable(logits, mask, starts, ends)
 
     def _sparse_loss(self, y_true, y_pred):
         return self._loss(self._one_hot(y_true, y_pred), y_pred)
@@ -224,11 +263,16 @@ class LabelPathLayer(LayerWithLoss):
         y_true = ops.cast(y_true, "int32")
         if len(y_true.shape) == 3:
             y_true = ops.squeeze(y_true, axis=-1)
-        return ops.one_hot(y_true, y_pred.shape[-1], dtype="float32")
+        classes = y_pred.shape[-1]
+        is_label = ops.logical_and(y_true >= 0, y_true < classes)[..., None]
+        return ops.where(is_label, ops.one_hot(y_true, classes, dtype="float32"), float("nan"))
 
     def _loss(self, labels, y_pred):
+        if not self.built:
+            raise ValueError(f"`{self.name}` has no transitions yet; call it first")
         mask, logits = split_mask(y_pred)
-        return self._negative_log_likelihood(_visible(labels, mask), logits, mask)
+        loss = self._negative_log_likelihood(_visible(labels, mask), logits, mask)
+        return ops.where(_has_gap(mask), float("nan"), loss)
 
     def _accuracy(self, labels, y_pred):
         mask, logits = split_mask(y_pred)
@@ -242,4 +286,19 @@ class LabelPathLayer(LayerWithLoss):
 
 def _visible(labels, mask):
     """One-hot labels in float32, all 0 where masked."""
-    return ops.cast(labels, "float32") * ops.cast(mask, "float32")[..., None]
+    return ops.where(mask[..., None], ops.cast(labels, "float32"), 0.0)
+
+
+def _has_gap(mask):
+    """Whether a sample has a hidden position before a visible one, `(batch,)`."""
+    return ops.any(ops.logical_and(mask[:, 1:], ops.logical_not(mask[:, :-1])), axis=1)
+
+
+def _allowed(name, labels, count):
+    """Scores `(count,)`: 0 for the labels, all of them if None, and `NEVER` for the others."""
+    if labels is None:
+        return np.zeros(count, "float32")
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels) or not np.isin(labels, np.arange(count)).all():
+        raise ValueError(f"`{name}` must be ids of labels below {count}. Received: {labels}")
+    return np.where(np.isin(np.arange(count), labels), 0, NEVER).astype("float32")

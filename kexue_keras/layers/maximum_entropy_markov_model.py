@@ -39,9 +39,11 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
     Attributes:
         trans: g, `(labels, labels)`; row: from, column: to.
         sparse_loss, dense_loss: functions of `(y_true, y_pred)`, float32 `(batch,)`, nats. y_true
-            is int `(batch, length)` or one-hot; y_pred the layer's output.
+            is int `(batch, length)` or one-hot; y_pred the layer's output. NaN if a visible
+            position has a number that is no label, or a mask hides positions before visible ones.
         sparse_accuracy, dense_accuracy: share of visible positions whose largest logit is the
-            label's, a scalar; transitions are left out, as in bert4keras. `decode` is exact.
+            label's, a scalar of the batch; transitions are left out, as in bert4keras. `decode` is
+            exact.
 
     Input and output shape: `(batch, length, labels)`; the output is float32.
 
@@ -93,7 +95,7 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
         factors = [ops.cast(f, "float32") * self.lr_multiplier for f in self._factors]
         return factors if len(factors) == 2 else (finite(factors[0]), None)
 
-    def _most_probable(self, logits, mask):
+    def _most_probable(self, logits, mask, starts, ends):
         """In both directions, the path of the largest mean of the two log probabilities."""
         trans = self.trans
         following = ops.concatenate([mask[:, 1:], ops.zeros_like(mask[:, :1])], axis=1)
@@ -114,7 +116,7 @@ class MaximumEntropyMarkovModel(LabelPathLayer):
             alone = ops.where(following[:, :1], 0.0, first)
             first = (first + alone) / 2
         inputs = [ops.swapaxes(x, 0, 1) for x in (logits[:, :-1], logits[:, 1:], following[:, 1:])]
-        return best_path(first, pair_scores, inputs, mask)
+        return best_path(first + starts, pair_scores, inputs, mask, ends)
 
     def _negative_log_likelihood(self, labels, logits, mask):
         left, right = self._sides()

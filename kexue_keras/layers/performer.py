@@ -11,20 +11,32 @@ _HIDDEN = -1e30
 _TINY = 1e-18  # its square is a float32 too
 
 
-def orthogonal_features(num_features, size, rng):
+def orthogonal_features(num_features, size, rng, norms="random"):
     """Random directions, `(num_features, size)`: rows of a standard normal matrix, but orthogonal.
 
-    Every block of `size` rows is a uniformly random orthogonal matrix whose rows are given
-    independent norms of normal vectors. (The Q of a QR decomposition is not uniform; multiplied by
-    the signs of R's diagonal it is.)
+    Every block of `size` rows is a uniformly random orthogonal matrix. (The Q of a QR decomposition
+    is not uniform; multiplied by the signs of R's diagonal it is.) The norms are those of
+    independent normal vectors, or with "quantile" the i-th of m has `P(norm <= r_i) = i / (m + 1)`,
+    in random order.
     """
     blocks = []
     for _ in range(-(-num_features // size)):
         q, r = np.linalg.qr(rng.normal(size=(size, size)))
         blocks.append((q * np.sign(np.diag(r))).T)
     directions = np.concatenate(blocks)[:num_features]
-    norms = np.linalg.norm(rng.normal(size=(num_features, size)), axis=1, keepdims=True)
-    return (directions * norms).astype("float32")
+    if norms == "quantile":
+        lengths = rng.permutation(_chi_quantiles(num_features, size))
+    else:
+        lengths = np.linalg.norm(rng.normal(size=(num_features, size)), axis=1)
+    return (directions * lengths[:, None]).astype("float32")
+
+
+def _chi_quantiles(count, size):
+    """`r_i` with `P(|w| <= r_i) = i / (count + 1)` for normal w, by adding up the density."""
+    r = np.linspace(0, np.sqrt(size) + 10, 100_001)[1:]
+    density = np.exp((size - 1) * np.log(r) - r**2 / 2 - ((size - 1) * np.log(size) - size) / 2)
+    sums = np.cumsum(density) - density / 2
+    return np.interp(np.arange(1, count + 1) / (count + 1), sums / np.sum(density), r)
 
 
 def _pack(total, largest):
@@ -64,6 +76,9 @@ class PerformerAttention(HeadProjections):
         use_bias: whether the four projections have a bias.
         chunk: length of the chunks of a causal layer.
         kernel_initializer: initializer of the four kernels.
+        norms: of the random directions, "random" (the norms of independent normal vectors, which
+            make the estimate of exp(q . k) unbiased) or "quantile" (spread evenly over their
+            distribution, as the article suggests; a little less spread, a small bias).
 
     Call arguments:
         inputs: floating `(batch, length, features)`.
@@ -96,22 +111,26 @@ class PerformerAttention(HeadProjections):
         use_bias=True,
         chunk=256,
         kernel_initializer="glorot_uniform",
+        norms="random",
         **kwargs,
     ):
         super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
         for name, value in (("num_features", num_features), ("chunk", chunk)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        if norms not in ("random", "quantile"):
+            raise ValueError(f'`norms` must be "random" or "quantile". Received: {norms}')
         self.supports_jit = not causal or backend.loops_train_with_xla()
         self.num_features = num_features
         self.causal = causal
         self.seed = seed
         self.chunk = chunk
+        self.norms = norms
 
     def build(self, input_shape):
         super().build(input_shape)
         rng = np.random.default_rng(self.seed)
-        value = orthogonal_features(self.num_features, self._head_size, rng)
+        value = orthogonal_features(self.num_features, self._head_size, rng, self.norms)
         self.projection = self.add_weight(
             shape=value.shape,
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(value, dtype),
@@ -149,7 +168,7 @@ class PerformerAttention(HeadProjections):
         weight = sums[..., -1:]
         # a query that sees no key, or (if causal) whose features a later key of its chunk pushes
         # below float32, gets 0
-        near = weight > _TINY
+        near = ops.logical_not(weight <= _TINY)  # NaN is near, and is seen
         return ops.where(near, sums[..., :-1] / ops.where(near, weight, 1.0), 0.0)
 
     def _query_features(self, query, factors=0.0):
@@ -196,9 +215,12 @@ class PerformerAttention(HeadProjections):
         _, earlier = ops.scan(add, nothing, _pack(new, its_largest))
         total, largest = _unpack(earlier)
         place = ops.arange(self.chunk)
-        pairs = ops.where(place[:, None] >= place, factors[..., None, :], _HIDDEN)
+        past = place[:, None] >= place
+        pairs = ops.where(past, factors[..., None, :], _HIDDEN)
         now = ops.maximum(largest[..., None], ops.max(pairs, axis=-1))
-        weights = ops.matmul(seen, ops.swapaxes(features, -1, -2)) * ops.exp(pairs - now[..., None])
+        # where no key is visible yet, `now` is as low as what is hidden
+        decays = ops.where(past, ops.exp(pairs - now[..., None]), 0.0)
+        weights = ops.matmul(seen, ops.swapaxes(features, -1, -2)) * decays
         earlier = ops.matmul(seen, total) * ops.exp(largest[..., None] - now)[..., None]
         sums = ops.transpose(ops.matmul(weights, value) + earlier, (1, 2, 0, 3, 4))
         sums = ops.reshape(sums, (batch, heads, -1, ops.shape(value)[-1]))
@@ -222,4 +244,5 @@ class PerformerAttention(HeadProjections):
             "causal": self.causal,
             "seed": self.seed,
             "chunk": self.chunk,
+            "norms": self.norms,
         }

@@ -12,11 +12,12 @@ def optimal_threshold(y_true, scores) -> tuple[float, float]:
     O(n log n). (A numeric search can miss the best one, as accuracy is a step function.) The
     threshold lies in the middle between two neighbouring scores; of several equally accurate ones
     the one in the widest gap is taken. If it is best to call everything negative, it is the largest
-    score; if everything positive, just below the smallest.
+    score; if everything positive, just below the smallest. It is a number of the scores' dtype, so
+    that the comparison comes out the same there.
 
     Args:
         y_true: `(n,)` of 0 and 1, or bool.
-        scores: `(n,)`, finite.
+        scores: `(n,)`, finite; floating, else they are compared as float64.
 
     Returns:
         The threshold and the accuracy, from 0.5 to 1.
@@ -32,7 +33,9 @@ def optimal_threshold(y_true, scores) -> tuple[float, float]:
 
     Reference: https://kexue.fm/archives/8860
     """
-    y_true, scores = np.asarray(y_true), np.asarray(scores, "float64")
+    y_true, scores = np.asarray(y_true), np.asarray(scores)
+    if not np.issubdtype(scores.dtype, np.floating):
+        scores = scores.astype("float64")
     if y_true.ndim != 1 or y_true.shape != scores.shape or not len(scores):
         raise ValueError(
             "`y_true` and `scores` must have the same shape (n,), n > 0. "
@@ -143,9 +146,12 @@ def _sweep(scores, if_above, if_below) -> tuple[float, int]:
 
 
 def _between(values: np.ndarray, i: int) -> float:
-    """A number below `values[i]` and not below `values[i - 1]`, midway if there are both."""
+    """A number below `values[i]` and not below `values[i - 1]`, midway if there are both.
+
+    It is one of the dtype of `values`.
+    """
     if i == 0:
-        return float(np.nextafter(values[0], -np.inf))
+        return float(np.nextafter(values[0], values.dtype.type(-np.inf)))
     if i == len(values):
         return float(values[-1])
     middle = values[i - 1] / 2 + values[i] / 2

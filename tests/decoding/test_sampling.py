@@ -78,6 +78,28 @@ def test_the_end_of_probability_1e_9_has_exactly_its_share():
             assert share == 0
 
 
+def test_an_end_of_probability_1e_9_is_drawn_by_the_numbers_below_it():
+    p = np.array([0.5, 0.3, 0.2 - 1e-9, 1e-9])
+    logits = np.log(p).astype("float32")[None, None]
+    share = truncated(p, None, 0.9, END)[END]
+    for topk, topp, of_end in ((None, 0.9, share), (2, 1.0, 1e-9 / 0.8), (None, 1.0, 1e-9)):
+        weights, tokens = sampling.candidates(
+            ops.convert_to_tensor(logits), options(topk, topp, True), 1.0, topp
+        )
+        for factor, ends in ((0.0, True), (0.99, True), (1.01, False), (50.0, False)):
+            uniform = ops.convert_to_tensor(np.array([[factor * of_end]], "float32"))
+            assert (int(sampling.pick(weights, tokens, uniform)[0, 0]) == END) == ends
+
+
+def test_small_uniform_numbers_have_all_their_digits():
+    numbers = sampling.uniforms(0, 2, 3, 500, 2000)
+    assert numbers.dtype == np.float32 and 0 <= numbers.min() and numbers.max() < 1
+    assert not numbers[2].any()
+    assert numbers[:2].mean() == pytest.approx(0.5, abs=2e-3)
+    small = numbers[:2][numbers[:2] < 2.0**-12].astype("float64") * 2**24
+    assert len(small) > 300 and (small % 1 > 0).mean() > 0.9
+
+
 def test_extreme_logits_and_temperatures_stay_finite():
     logits = np.array([[[3e4, -3e4, -np.inf, 2.9e4]]], "float32")
     for temperature in (1e-30, 1e30):

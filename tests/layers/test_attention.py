@@ -245,7 +245,6 @@ def test_a_needle_keeps_its_weight_on_longer_sequences(generator, length, plain,
     check_needle(generator, length, plain, invariant)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("length, plain, invariant", [(4096, 0.307, 0.813), (32768, 0.053, 0.828)])
 def test_a_needle_in_a_large_haystack(generator, length, plain, invariant):
     check_needle(generator, length, plain, invariant)

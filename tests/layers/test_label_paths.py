@@ -330,3 +330,77 @@ def test_a_model_in_mixed_precision_trains(kind, policy):
     x = RNG.normal(size=(4, LENGTH, 4)).astype("float32")
     losses = model.fit(x, Y, epochs=8, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+@each
+def test_labels_that_are_none_and_masks_with_gaps_are_seen(kind):
+    layer = built(kind)
+    strange = Y.copy()
+    strange[0, 2], strange[1, 1], strange[2, 3] = -1, LABELS, -100  # the last one is hidden
+    loss = numpy(layer.sparse_loss(strange, layer(LOGITS, mask=MASK)))
+    assert np.isnan(loss).tolist() == [True, True, False, False]
+    assert np.isnan(numpy(layer.sparse_accuracy(strange, layer(LOGITS, mask=MASK))))
+    mask = MASK.copy()
+    mask[3, 1] = False
+    output = layer(LOGITS, mask=mask)
+    assert np.isnan(numpy(layer.sparse_loss(Y, output))).tolist() == [False] * 3 + [True]
+    with pytest.raises(ValueError, match="on the right only. .* visible ones in sample 3"):
+        layer.decode(output)
+
+
+@each
+def test_paths_with_given_first_and_last_labels(kind):
+    layer = built(kind)
+    for starts, ends in (([1], None), (None, [0, 2]), ([0, 2], [1]), (range(LABELS), None)):
+        found = layer.decode(LOGITS, MASK, starts, ends)
+        first, last = (set(range(LABELS) if x is None else x) for x in (starts, ends))
+        for f, n, path in zip(LOGITS, LENGTHS, found, strict=True):
+            paths = [
+                p
+                for p in itertools.product(range(LABELS), repeat=n)
+                if p[0] in first and p[-1] in last
+            ]
+            if paths:
+                best = max(paths, key=lambda p: log_probability(kind, f[:n], TRANS, p))
+                assert path[:n].tolist() == list(best)
+    for labels in ([3], [-1], [], [[0]]):
+        with pytest.raises(ValueError, match="`starts` must be ids of labels below 3. Received"):
+            layer.decode(LOGITS, starts=labels)
+
+
+@each
+def test_a_layer_that_has_seen_nothing(kind):
+    layer = MAKE[kind](name="fresh")
+    for use in (lambda: layer.decode(LOGITS), lambda: layer.sparse_loss(Y, LOGITS)):
+        with pytest.raises(ValueError, match="`fresh` has no transitions yet; call it first"):
+            use()
+
+
+@each
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_scores_in_float32_stay_so_in_mixed_precision(kind, policy):
+    layer, exact = built(kind, dtype=policy), built(kind)
+    scores = LOGITS * 3e4 + 1000.3
+    assert np.abs(scores).max() > 65504
+    for mask in (None, MASK):
+        output, expected = layer(scores, mask=mask), exact(scores, mask=mask)
+        np.testing.assert_array_equal(numpy(output), numpy(expected))
+        loss = numpy(layer.sparse_loss(Y, output))
+        np.testing.assert_array_equal(loss, numpy(exact.sparse_loss(Y, expected)))
+        assert np.isfinite(loss).all()
+
+
+@each
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_extreme_scores_in_half_precision(kind, dtype):
+    scores = np.where(RNG.uniform(size=LOGITS.shape) < 0.2, -np.inf, LOGITS * 1e4)
+    scores[..., 0] = 1e4
+    variable, layer = keras.Variable(scores.astype("float32")), built(kind)
+    objective = backend.value_and_grad(
+        lambda: ops.sum(
+            layer.sparse_loss(Y * 0, layer(ops.cast(variable.value, dtype), mask=MASK))
+        ),
+        [variable, layer.weights[0]],
+    )
+    value, gradients = objective()
+    assert np.isfinite(float(value)) and all(np.isfinite(numpy(g)).all() for g in gradients)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from layers.test_label_paths import LABELS, LOGITS, MASK, TRANS, Y, built, numpy
+from layers.test_label_paths import LABELS, LENGTHS, LOGITS, MASK, TRANS, Y, built, numpy
 
 from kexue_keras import layers
 
@@ -13,6 +13,10 @@ def test_both_directions_are_one_under_reversal():
     found = numpy(layer.sparse_loss(Y, layer(LOGITS)))
     other = numpy(mirrored.sparse_loss(Y[:, ::-1], mirrored(LOGITS[:, ::-1])))
     np.testing.assert_allclose(found, other, rtol=1e-5)
+    found = numpy(layer.sparse_loss(Y, layer(LOGITS, mask=MASK)))
+    for row, n in enumerate(LENGTHS):
+        y, logits = (x[row : row + 1, :n][:, ::-1] for x in (Y, LOGITS))
+        np.testing.assert_allclose(found[row], numpy(mirrored.sparse_loss(y, logits))[0], rtol=1e-5)
 
 
 def test_a_product_of_full_rank_is_any_matrix():

@@ -123,6 +123,31 @@ def test_more_features_come_nearer_to_softmax_attention():
     assert -0.7 < slope < -0.35 and errors[-1] < 0.02
 
 
+@pytest.mark.parametrize("chunk", [3, 4])
+def test_a_causal_query_before_all_visible_keys_gets_nothing(chunk):
+    layer = PerformerAttention(1, num_features=8, causal=True, chunk=chunk, seed=0)
+    layer(normal(1, 3, 4))
+    q, k, v = (normal(2, 1, 5, 4) for _ in range(3))
+    mask = np.array([[False, True, True, True, True], [False, False, False, True, True]])
+    found = to_numpy(layer.attend(q, k, v, mask))
+    visible = np.tril(np.ones((5, 5), bool)) & mask[:, None]
+    for row, hidden in enumerate((1, 3)):
+        np.testing.assert_array_equal(found[row, :, :hidden], 0)
+        rest = [x[row : row + 1, :, hidden:] for x in (q, k, v)]
+        expected = quadratic(layer, *rest, visible[row : row + 1, hidden:, hidden:])
+        np.testing.assert_allclose(found[row : row + 1, :, hidden:], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_inputs_that_are_not_numbers_are_seen(causal):
+    layer = PerformerAttention(1, num_features=8, causal=causal, chunk=2, seed=0)
+    x = normal(2, 5, 4)
+    x[0, 2] = np.nan
+    found = np.isnan(to_numpy(layer(x)))
+    assert found[0, 2:].all() and not found[1].any()
+    assert found[0, :2].all() != causal
+
+
 @pytest.mark.once
 def test_features_are_orthogonal_and_their_estimate_unbiased():
     w = orthogonal_features(8, 8, np.random.default_rng(0)).astype("float64")
@@ -133,9 +158,11 @@ def test_features_are_orthogonal_and_their_estimate_unbiased():
     np.testing.assert_allclose((draws**2).sum(1).mean(), 16, rtol=0.02)
     for v in (1.8 * np.eye(16)[0], 1.8 * np.eye(16)[-1]):
         values = np.exp(draws @ v)
-        # E exp(w . v) = exp(|v|^2 / 2); without the signs of R it is off by 5 and more errors
+        # E exp(w . v) = exp(|v|^2 / 2)
         error = values.std() / np.sqrt(len(values))
         assert abs(values.mean() - np.exp(1.62)) < 4 * error
+        # E w . v = 0: a much sharper test, which without the signs of R is off by ten errors
+        assert abs((draws @ v).mean()) < 4 * 1.8 / np.sqrt(len(draws))
     blocks = draws.reshape(3000, 16, 16)
     for i in (0, -1):  # of a plain QR, the first diagonal elements are all negative
         assert abs(np.sign(blocks[:, i, i]).mean()) < 5 / np.sqrt(3000)
@@ -144,6 +171,28 @@ def test_features_are_orthogonal_and_their_estimate_unbiased():
     for part in (slice(0, 8), slice(8, 16), slice(16, 20)):
         products = w[part] @ w[part].T
         np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [4, 64])
+def test_quantile_norms_are_those_of_the_chi_distribution(size):
+    w = orthogonal_features(40, size, np.random.default_rng(0), norms="quantile")
+    norms = np.linalg.norm(w.astype("float64"), axis=1)
+    expected = stats.chi(size).ppf(np.arange(1, 41) / 41)
+    np.testing.assert_allclose(np.sort(norms), expected, rtol=1e-5)
+    assert abs(np.corrcoef(norms, np.arange(40))[0, 1]) < 0.6  # in no order
+    products = w[:size] @ w[:size].T
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-3)
+
+
+def test_quantile_norms_in_a_layer():
+    layer = PerformerAttention(2, num_features=8, norms="quantile", seed=3)
+    layer(normal(1, 3, 16))
+    norms = np.linalg.norm(to_numpy(layer.projection), axis=1)
+    expected = stats.chi(8).ppf(np.arange(1, 9) / 9)
+    np.testing.assert_allclose(np.sort(norms), expected, rtol=1e-5)
+    contract.check_config(layer)
+    with pytest.raises(ValueError, match="`norms` must be .*Received: chi"):
+        PerformerAttention(2, norms="chi")
 
 
 @pytest.mark.once

@@ -48,6 +48,30 @@ def test_neighbouring_floats_and_the_range_of_floats():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_comparison_comes_out_the_same_in_the_scores_dtype(dtype, seed):
+    generator = np.random.default_rng(seed)
+    y_true = generator.integers(0, 2, 30)
+    scores = (y_true + generator.normal(size=30)).round(2).astype(dtype)
+    if seed < 3:
+        y_true[:] = 1
+    threshold, accuracy = optimal_threshold(y_true, scores)
+    assert accuracy == pytest.approx(best_accuracy(y_true, scores), abs=1e-12)
+    assert np.mean((scores > threshold) == (y_true == 1)) == pytest.approx(accuracy, abs=1e-12)
+
+
+def test_all_positive_and_neighbours_in_float32():
+    scores = np.array([0.3, 0.5], "float32")
+    threshold, accuracy = optimal_threshold([1, 1], scores)
+    assert accuracy == 1 and (scores > threshold).all()
+    one = np.float32(1)
+    following = np.nextafter(one, np.float32(2))
+    scores = np.array([following, np.nextafter(following, np.float32(2))])
+    threshold, accuracy = optimal_threshold([0, 1], scores)
+    assert accuracy == 1 and (scores > threshold).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_dtypes(dtype):
     scores = np.array([0.25, 0.5, 0.75], dtype)
     assert optimal_threshold(np.array([False, False, True]), scores) == (0.625, 1.0)

@@ -261,7 +261,7 @@ def layer(arrays, name, inputs, config=None, arguments=None, calls=()):
 
 
 @command
-def label_layer(arrays, name, lr_multiplier):
+def label_layer(arrays, name, lr_multiplier, starts=None, ends=None):
     """Loss, accuracy, transitions and best paths of a CRF or MEMM; `mask` is optional."""
     tested = getattr(layers, name)(lr_multiplier=lr_multiplier)
     mask = arrays.get("mask")
@@ -270,7 +270,7 @@ def label_layer(arrays, name, lr_multiplier):
     K.set_value(tested._trans, arrays["trans"])
     y = K.constant(arrays["y"], dtype="int32")
     trans = K.eval(tested.trans)
-    decoder = snippets.ViterbiDecoder(trans=trans)
+    decoder = snippets.ViterbiDecoder(trans=trans, starts=starts, ends=ends)
     return {
         "loss": K.eval(tested.sparse_loss(y, output)),
         "accuracy": np.array(K.eval(tested.sparse_accuracy(y, output))).mean(),

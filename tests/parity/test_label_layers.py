@@ -26,9 +26,11 @@ def ours(make):
     return layer, output
 
 
-def theirs(bert4keras, name, **more):
-    arrays = {"logits": LOGITS, "trans": TRANS, "y": Y, **more}
-    return bert4keras.run("label_layer", arrays, name=name, lr_multiplier=2)
+def theirs(bert4keras, name, mask=None, **more):
+    arrays = {"logits": LOGITS, "trans": TRANS, "y": Y}
+    if mask is not None:
+        arrays["mask"] = mask
+    return bert4keras.run("label_layer", arrays, name=name, lr_multiplier=2, **more)
 
 
 def test_crf(bert4keras):
@@ -39,6 +41,15 @@ def test_crf(bert4keras):
     accuracy = numpy(layer.sparse_accuracy(Y, output))
     assert accuracy == pytest.approx(float(found["accuracy"]), abs=1e-6)
     np.testing.assert_array_equal(layer.decode(LOGITS), found["paths"])
+
+
+def test_first_and_last_labels(bert4keras):
+    layer, _ = ours(layers.ConditionalRandomField)
+    free = layer.decode(LOGITS)
+    for starts, ends in (([0, 2], [1]), ([3], [0, 3])):
+        found = theirs(bert4keras, "ConditionalRandomField", starts=starts, ends=ends)["paths"]
+        np.testing.assert_array_equal(layer.decode(LOGITS, starts=starts, ends=ends), found)
+        assert (found != free).any()
 
 
 def test_masked_crf(bert4keras):
