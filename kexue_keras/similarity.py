@@ -87,7 +87,13 @@ def word_mover_distance(x, y) -> float:
     Reference: https://kexue.fm/archives/7388; Kusner et al., From Word Embeddings To Document
     Distances, ICML 2015
     """
-    return _solve(*_word_mover_problem(*_pair(x, y)))
+    x, y = _same_dimensions(x, y)
+    # costs tell whether the vectors are finite, at much less than a look at every number
+    with np.errstate(invalid="ignore", over="ignore"):
+        problem = _word_mover_problem(x, y)
+    if not np.isfinite(problem[2].sum()):
+        _check_finite(x, y)
+    return _solve(*problem)
 
 
 def word_rotator_distance(x, y) -> float:
@@ -313,6 +319,12 @@ def _distances(distance: Callable, xs: Sequence, ys: Sequence) -> np.ndarray:
 
 
 def _pair(x, y, names: tuple[str, str] = ("x", "y")) -> tuple[np.ndarray, np.ndarray]:
+    x, y = _same_dimensions(x, y, names)
+    _check_finite(x, y, names)
+    return x, y
+
+
+def _same_dimensions(x, y, names: tuple[str, str] = ("x", "y")) -> tuple[np.ndarray, np.ndarray]:
     arrays = np.asarray(x, "float64"), np.asarray(y, "float64")
     for name, array in zip(names, arrays, strict=True):
         if array.ndim != 2 or 0 in array.shape or array.shape[1] != arrays[0].shape[1]:
@@ -320,9 +332,13 @@ def _pair(x, y, names: tuple[str, str] = ("x", "y")) -> tuple[np.ndarray, np.nda
                 f"`{name}` must be word vectors (n, d), n > 0, d the same for both. Received: "
                 f"shapes {arrays[0].shape} and {arrays[1].shape}"
             )
+    return arrays
+
+
+def _check_finite(x: np.ndarray, y: np.ndarray, names: tuple[str, str] = ("x", "y")):
+    for name, array in zip(names, (x, y), strict=True):
         if not np.isfinite(array).all():
             raise ValueError(f"`{name}` must be finite. Received: infinities or NaN")
-    return arrays
 
 
 def _package(name: str):
