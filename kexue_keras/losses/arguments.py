@@ -1,5 +1,7 @@
 """Checks of what losses are given."""
 
+from keras import ops
+
 
 def same_shape(shape, other):
     """Whether two shapes are the same, as far as they are known.
@@ -26,3 +28,12 @@ def check_scale(scale):
     """Raises a ValueError unless the factor of the scores is positive."""
     if not scale > 0:
         raise ValueError(f"`scale` must be positive. Received: {scale}")
+
+
+def refuse_sample_weight(sample_weight, why):
+    """Raises a ValueError if there are weights of samples."""
+    if sample_weight is not None:
+        raise ValueError(
+            f"`sample_weight` is not supported: {why}. Received: sample_weight of shape "
+            f"{tuple(ops.convert_to_tensor(sample_weight).shape)}"
+        )

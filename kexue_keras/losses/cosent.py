@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kexue_keras.losses.arguments import check_scale
+from kexue_keras.losses.arguments import check_scale, refuse_sample_weight
 
 _LOWEST = -1e30
 _MAX_PAIRWISE = 256
@@ -107,11 +107,7 @@ class CoSENT(keras.losses.Loss):
         self.scale = scale
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is not None:
-            raise ValueError(
-                "`sample_weight` is not supported: the loss compares the samples of a batch with "
-                f"each other. Received: sample_weight of shape {tuple(ops.shape(sample_weight))}"
-            )
+        refuse_sample_weight(sample_weight, "the loss compares the samples of a batch")
         return self.call(y_true, y_pred)
 
     def call(self, y_true, y_pred):

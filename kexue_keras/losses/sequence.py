@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kexue_keras.losses.arguments import refuse_sample_weight
+
 _LOWEST_LOGIT = -1e30
 
 
@@ -78,12 +80,11 @@ class SequenceCrossentropy(keras.losses.Loss):
         self.ignore_id = ignore_id
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is not None:
-            raise ValueError(
-                "`sample_weight` is not supported: the mean runs over the tokens of the batch. "
-                "Give tokens that should not count the label `ignore_id`. Received: "
-                f"sample_weight of shape {tuple(ops.shape(sample_weight))}"
-            )
+        refuse_sample_weight(
+            sample_weight,
+            "the mean runs over the tokens of the batch; give tokens that should not count the "
+            "label `ignore_id`",
+        )
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         return self.call(y_true, y_pred)
 

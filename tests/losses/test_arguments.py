@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from kexue_keras.losses.arguments import check_same_shape, check_scale, same_shape
+from kexue_keras.losses.arguments import (
+    check_same_shape,
+    check_scale,
+    refuse_sample_weight,
+    same_shape,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,9 @@ def test_errors():
     check_same_shape(np.ones((2, 3)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"y_true.shape=\(3,\), y_pred.shape=\(2, 3\)"):
         check_same_shape(np.ones(3), np.ones((2, 3)))
+    refuse_sample_weight(None, "no")
+    with pytest.raises(ValueError, match=r"not supported: no. Received: .* of shape \(2,\)"):
+        refuse_sample_weight([1.0, 1.0], "no")
     check_scale(0.5)
     for scale in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=f"`scale` must be positive. Received: {scale}"):
