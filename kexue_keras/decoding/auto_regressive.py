@@ -147,6 +147,7 @@ class AutoRegressiveDecoder:
         temperature: float = 1,
         min_ends: int = 1,
         seed: int | None = None,
+        consistent: bool = False,
     ) -> list[np.ndarray]:
         """Samples `n` texts.
 
@@ -157,6 +158,8 @@ class AutoRegressiveDecoder:
             topp: None, or the total probability of the most probable tokens to choose from, applied
                 to what `topk` left; the token that crosses it is kept.
             seed: None for NumPy's global generator.
+            consistent: whether `end_id` always stays among the tokens to choose from, so that no
+                text goes on for ever (https://kexue.fm/archives/7500).
 
         Returns:
             `n` arrays of ids, int `(length,)`.
@@ -165,6 +168,7 @@ class AutoRegressiveDecoder:
         _positive(temperature=temperature, topp=1 if topp is None else topp)
         random = np.random if seed is None else np.random.default_rng(seed)
         inputs = [np.array([i]) for i in inputs]
+        end = self.end_id if consistent else None
         alive, results, places = self.first_output_ids, [None] * n, np.arange(n)
         for step in range(self.maxlen):
             scores, states = self.predict(inputs, alive, states, temperature, "logits")
@@ -173,7 +177,7 @@ class AutoRegressiveDecoder:
                 repeat = np.zeros(n, int)
                 inputs, states = _follow((inputs, states), repeat, 1)
                 probas, alive = probas[repeat], alive[repeat]
-            chosen = _choose(probas, topk, topp, random.random(len(alive)))
+            chosen = _choose(probas, topk, topp, random.random(len(alive)), end)
             alive = np.concatenate([alive, chosen[:, None]], axis=1)
             for place, ids in zip(places, alive, strict=True):
                 results[place] = ids
@@ -197,14 +201,22 @@ class AutoRegressiveDecoder:
         return scores
 
 
-def _choose(probas, topk, topp, uniform):
-    """A token for every row of `probas`, by inverting the cumulated truncated probabilities."""
+def _choose(probas, topk, topp, uniform, end=None):
+    """A token for every row of `probas`, by inverting the cumulated truncated probabilities.
+
+    The token `end`, if any, is never cut off.
+    """
     order = np.argsort(-probas, axis=1, kind="stable")[:, :topk]
+    of_end = None if end is None else probas[:, [end]]
     probas = np.take_along_axis(probas, order, axis=1)
     totals = probas.cumsum(axis=1)
     if topp is not None:
         probas = np.where(totals - probas < topp * totals[:, -1:], probas, 0)
-        totals = probas.cumsum(axis=1)
+    if end is not None:
+        # first, for the sum up to it is then exact however small it is
+        probas = np.concatenate([of_end, np.where(order == end, 0, probas)], axis=1)
+        order = np.concatenate([np.full_like(order[:, :1], end), order], axis=1)
+    totals = probas.cumsum(axis=1)
     crossed = (totals > uniform[:, None] * totals[:, -1:]) & (probas > 0)
     return np.take_along_axis(order, crossed.argmax(axis=1)[:, None], axis=1)[:, 0]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from table_model import all_texts, log_softmax
 
-from kexue_keras.decoding import AutoRegressiveDecoder
+from kexue_keras.decoding import AutoRegressiveDecoder, auto_regressive
 
 VOCABULARY, END = 4, 3
 
@@ -203,6 +203,39 @@ def test_min_ends_start_id_and_seeds_of_samples():
     first = [ids.tolist() for ids in made.random_sample(INPUTS, 9)]
     keras.utils.set_random_seed(2)
     assert first == [ids.tolist() for ids in made.random_sample(INPUTS, 9)]
+
+
+@pytest.mark.parametrize(("topk", "topp"), [(2, None), (None, 0.6), (2, 0.7), (None, None)])
+def test_consistent_samples_keep_the_end(topk, topp):
+    """Of the first token: the truncated set and the end, renormalised."""
+    p = np.array([0.02, 0.4, 0.3, 0.18, 0.1])
+    kept = {None: 5, 2: 2}[topk]
+    order = np.argsort(-p)[:kept]
+    if topp is not None:
+        order = order[: 1 + int((p[order].cumsum() < topp * p[order].sum()).sum())]
+    expected = np.zeros(5)
+    expected[order] = p[order]
+    expected[0] = p[0]
+    uniform = (np.arange(20_000) + 0.5) / 20_000
+    chosen = auto_regressive._choose(np.tile(p, (20_000, 1)), topk, topp, uniform, end=0)
+    found = np.bincount(chosen, minlength=5) / 20_000
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-4)
+    tiny = np.array([[1e-9, 0.5, 0.5, 0, 0]], "float32")
+    for u, token in ((0.9e-9, 0), (1.1e-9, 1)):
+        assert auto_regressive._choose(tiny, topk, topp, np.array([u]), end=0)[0] == token
+
+
+def test_consistent_sampling_ends_where_the_plain_one_does_not():
+    class Unwilling(AutoRegressiveDecoder):
+        @AutoRegressiveDecoder.wraps("probas")
+        def predict(self, inputs, output_ids, states):
+            return np.tile([0.1, 0.5, 0.4], (len(output_ids), 1))
+
+    decoder = Unwilling(start_id=1, end_id=0, maxlen=80)
+    plain = decoder.random_sample([[1]], 20, topk=2, seed=0)
+    consistent = decoder.random_sample([[1]], 20, topk=2, seed=0, consistent=True)
+    assert all(len(ids) == 81 and 0 not in ids for ids in plain)
+    assert sum(ids[-1] == 0 for ids in consistent) == 20
 
 
 def test_a_tiny_topp_is_greedy():
