@@ -18,7 +18,6 @@ Article: https://kexue.fm/archives/7764; paper: https://arxiv.org/abs/2001.07676
 """
 
 import dataclasses
-import json
 import random
 import sys
 from pathlib import Path
@@ -29,7 +28,7 @@ import tyro
 
 from kexue_keras import datasets
 from kexue_keras.data_files import replacing
-from kexue_keras.experiments import mean_and_spread, options_of
+from kexue_keras.experiments import Experiment, check_least, mean_and_spread, options_of
 from kexue_keras.few_shot import FewShot, Options
 from kexue_keras.patterns import Pattern
 
@@ -165,18 +164,18 @@ class Data:
 # ---- regimes
 
 
-class Experiment:
-    """Measures the cells of the table one by one and keeps them in a file."""
+class Comparison:
+    """Measures the cells of the table, named by regime, pattern and seed, one by one."""
 
     def __init__(self, config, lab, data):
         self.config, self.lab, self.data = config, lab, data
         self.patterns = patterns_of(config)
-        self.path = config.output / "results.json"
         texts, labels = zip(*data.valid, strict=True)
         self.texts = texts
         self.soft_labels = {}
         self.truth = np.array([lab.labels.index(label) for label in labels])
-        self.results = self._read()
+        options = options_of(config, ("output", "seeds", "regimes"))
+        self.experiment = Experiment(config.output / "results.json", options)
 
     def run(self):
         """Measures what is not measured yet."""
@@ -282,43 +281,29 @@ class Experiment:
         return (p for p in self.patterns if not self._done(regime, p.template, seed))
 
     def _done(self, regime, name, seed):
-        return str(seed) in self.results.get(regime, {}).get(name, {})
+        return self.experiment.get(regime=regime, pattern=name, seed=seed) is not None
 
     def _keep(self, regime, name, seed, scores):
         right = int((scores.argmax(1) == self.truth).sum())
-        self.results.setdefault(regime, {}).setdefault(name, {})[str(seed)] = right
+        self.experiment.keep({"right": right}, regime=regime, pattern=name, seed=seed)
         print(f"{regime}, {name}, seed {seed}: {right} of {len(self.truth)}", flush=True)
-        rows = {"config": self._config(), "right": self.results}
-        with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-
-    def _config(self):
-        """What the cells depend on."""
-        return options_of(self.config, ("output", "seeds", "regimes"))
-
-    def _read(self):
-        if not self.path.exists():
-            return {}
-        rows = json.loads(self.path.read_text(encoding="utf-8"))
-        for name, value in self._config().items():
-            if rows["config"].get(name) != value:
-                raise ValueError(
-                    f"{self.path} holds results with `{name}` = {rows['config'].get(name)!r}; "
-                    f"use another `output`. Received: {value!r}"
-                )
-        return rows["right"]
 
     def table(self):
-        """Rows of `(regime, {pattern: accuracies of the seeds})`."""
-        total = len(self.truth)
-        return {
-            regime: {
-                name: [seeds[s] / total for s in map(str, self._seeds(regime)) if s in seeds]
-                for name, seeds in cells.items()
-            }
-            for regime, cells in self.results.items()
-            if regime in self.config.regimes
+        """`{regime: {pattern: accuracies of the seeds}}` of what is measured."""
+        names = [*(pattern.template for pattern in self.patterns), ALL_PATTERNS]
+        rows = {
+            regime: {name: self._accuracies(regime, name) for name in names}
+            for regime in self.config.regimes
         }
+        rows = {r: {name: x for name, x in cells.items() if x} for r, cells in rows.items()}
+        return {regime: cells for regime, cells in rows.items() if cells}
+
+    def _accuracies(self, regime, name):
+        cells = (
+            self.experiment.get(regime=regime, pattern=name, seed=seed)
+            for seed in self._seeds(regime)
+        )
+        return [cell["right"] / len(self.truth) for cell in cells if cell is not None]
 
 
 def patterns_of(config):
@@ -370,19 +355,17 @@ def draw(table, names, path):
 
 
 def main(config):
-    for name in ("epochs", "unlabelled_epochs"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {getattr(config, name)}")
+    check_least(config, epochs=1, unlabelled_epochs=1)
     unknown = [regime for regime in config.regimes if regime not in REGIMES]
     if unknown:
         raise ValueError(f"`regimes` must be among {REGIMES}. Received: {unknown[0]!r}")
     lab = FewShot(config, TASKS[config.task][1])
     data = Data(config, lab.labels)
     print(f"{len(data.train)} training texts, {data.size} labelled; {len(data.valid)} held out")
-    experiment = Experiment(config, lab, data)
-    experiment.run()
-    names = [pattern.template for pattern in experiment.patterns]
-    table = experiment.table()
+    comparison = Comparison(config, lab, data)
+    comparison.run()
+    names = [pattern.template for pattern in comparison.patterns]
+    table = comparison.table()
     show(table, names)
     draw(table, names, config.output / "table.png")
 

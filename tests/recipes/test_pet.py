@@ -1,6 +1,7 @@
 """The recipe pet: the table, resumed cell by cell, and clear errors."""
 
 import json
+from collections import Counter
 
 import pytest
 import tyro
@@ -36,9 +37,9 @@ def test_all_regimes_interrupted_and_continued(arguments, recipe, tmp_path):
     output = run("pet", *arguments, "--output", tmp_path / "parts")
     assert "zero-shot, " not in output.split("| zero-shot")[0]
     results = json.loads((tmp_path / "parts" / "results.json").read_text(encoding="utf-8"))
-    right = results["right"]
-    assert right["zero-shot"] == before["right"]["zero-shot"]
-    counts = {regime: sum(map(len, cells.values())) for regime, cells in right.items()}
+    measured = before["cells"]
+    assert measured and results["cells"][: len(measured)] == measured
+    counts = Counter(cell["options"]["regime"] for cell in results["cells"])
     assert counts == {
         "zero-shot": 2,
         "unsupervised": 4,
