@@ -3,7 +3,7 @@
 from kexue_keras.layers.attention import MultiHeadAttention
 from kexue_keras.layers.attention_mask import AttentionMask
 from kexue_keras.layers.conditional_random_field import ConditionalRandomField
-from kexue_keras.layers.embeddings import Embedding, PositionEmbedding
+from kexue_keras.layers.embeddings import Embedding, MaskedAdd, PositionEmbedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
@@ -19,6 +19,7 @@ __all__ = [
     "FeedForward",
     "FirstToken",
     "GatherPositions",
+    "MaskedAdd",
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",
     "PerformerAttention",

@@ -333,7 +333,7 @@ class _Graph:
         return norm(x)
 
     def _add(self, inputs, name):
-        return keras_layers.Add(name=name, dtype=self.dtype)(inputs)
+        return layers.MaskedAdd(name=name, dtype=self.dtype)(inputs)
 
     def _dropout(self, x, name):
         if not self.config["dropout_rate"]:

@@ -4,7 +4,7 @@ import pytest
 from contract import assert_close, check_layer, perturb, to_numpy
 
 from kexue_keras import backend
-from kexue_keras.layers import Embedding, PositionEmbedding
+from kexue_keras.layers import Embedding, MaskedAdd, PositionEmbedding
 
 IDS = np.array([[1, 2, 0, 3], [0, 0, 6, 6]], "int32")
 
@@ -21,6 +21,18 @@ def test_contract_of_embedding(config, tmp_path):
 def test_contract_of_position_embedding(tmp_path):
     layer = PositionEmbedding(9, 4, embeddings_initializer="uniform")
     check_layer(layer, (normal(2, 5, 4),), tmp_path)
+
+
+def test_masked_add_keeps_the_first_mask(tmp_path):
+    inputs = [normal(2, 4, 3), normal(2, 4, 3)]
+    check_layer(MaskedAdd(), (inputs,), tmp_path)
+    embedded = Embedding(7, 3, mask_zero=True)(IDS)
+    added = MaskedAdd()([embedded, inputs[0]])
+    np.testing.assert_allclose(to_numpy(added), to_numpy(embedded) + inputs[0], rtol=1e-6)
+    visible = IDS != 0
+    visible[:, 0] = True
+    np.testing.assert_array_equal(to_numpy(added._keras_mask), visible)
+    assert getattr(MaskedAdd()(inputs), "_keras_mask", None) is None
 
 
 def test_embedding_looks_up_and_multiplies_by_the_same_table():

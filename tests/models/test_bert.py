@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from contract import check_config, check_padding, compile, perturb, to_numpy
 
-from kexue_keras import backend, losses
+from kexue_keras import backend, layers, losses
 from kexue_keras.models import Bert, build_transformer_model
 
 PROJECT = Path(__file__).parents[2]
@@ -146,6 +146,51 @@ def test_the_first_token_is_never_padding(language_models):
         output = run(model, token_ids, 0 * token_ids)
         assert np.isfinite(output).all()
         np.testing.assert_allclose(output[:, :1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"segment_vocab_size": 0},
+        {"embedding_size": 6},
+        {"num_features": 4},
+        {"dropout_rate": 0.1},
+    ],
+)
+def test_what_is_built_on_top_sees_no_padding(options):
+    """The mask of the tokens is that of the output, as in bert4keras."""
+    model = bert(**options)
+    crf = layers.ConditionalRandomField()
+    hidden = model.output
+    mean = keras.layers.GlobalAveragePooling1D()(hidden)
+    whole = keras.Model(model.inputs, [crf(keras.layers.Dense(3)(hidden)), mean])
+    perturb(whole, 1)
+    lengths, labels = np.array([7, 4]), np.array([[0, 1, 2, 0, 1, 2, 0], [2, 1, 0, 2, 0, 0, 0]])
+    found = []
+    for padding in (0, 5):
+        rows = [TOKEN_IDS[:, :7] * (np.arange(7) < lengths[:, None]), SEGMENT_IDS]
+        rows = [np.pad(x, ((0, 0), (0, padding))) for x in rows]
+        scores, means = whole(rows[: len(whole.inputs)])
+        y = np.pad(labels, ((0, 0), (0, padding)), constant_values=1)
+        path = crf.decode(scores)
+        assert not path[1, 4:].any()
+        found.append([to_numpy(means), to_numpy(crf.sparse_loss(y, scores)), path[:, :7]])
+        short = whole([x[1:, :4] for x in rows[: len(whole.inputs)]])[0]
+        np.testing.assert_array_equal(crf.decode(short)[0], path[1, :4])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_keras_s_losses_leave_padding_out():
+    model = bert(with_mlm="linear")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    token_ids = TOKEN_IDS * (np.arange(7) < 4)
+    values = [
+        model.test_on_batch([x[:, :n] for x in (token_ids, SEGMENT_IDS)], TOKEN_IDS[:, :n])
+        for n in (4, 7)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
 def test_target_positions_equal_the_gathered_logits(language_models):
