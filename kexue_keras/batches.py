@@ -288,16 +288,16 @@ class Batches(keras.utils.PyDataset):
 
         Keras takes lengths for fixed that are the same in the first two batches. Where the two need
         the same though others do not, the second is padded further, or, if that is impossible, all
-        batches are as long as can be: those of the epoch, and after epoch 0, which Keras looks at
-        when a training begins, those of every epoch.
+        batches are as long as can be: those of the epoch, and after one that Keras looks at when a
+        training begins, those of every epoch.
         """
         if not plan.opening:
             first, second = (self._rows(plan, i)[1] for i in (0, min(1, len(plan.batches) - 1)))
             alike = self._varies & (first == second)
             longest = (first == len(self.buckets) - 1) | (len(plan.batches) == 1)
             plan.opening.append((alike & ~longest, alike & longest))
-            if plan.epoch == 0:
-                self._always_longest = alike & longest
+            if plan.epoch == 0 or not self._inside_epoch:
+                self._always_longest = self._always_longest | (alike & longest)
         return plan.opening[0]
 
     def _arrange(self, arrays: list[np.ndarray], count: int) -> tuple:

@@ -6,9 +6,12 @@ Math23K reads its problems. No deep-learning framework is imported.
 Reference: Wang, Liu and Shi, 2017, https://aclanthology.org/D17-1088 (number mapping)
 """
 
+import re
+
 from kexue_keras.equations import _UNIT, EquationError, _spelling, _tokenize, equal
 
 MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # all of them are tokens of BERT's Chinese vocabulary
+_TOUCHING = re.compile(f"[{MARKS}0-9.][{MARKS}]|[{MARKS}][0-9.]")
 
 
 def mask_numbers(question: str, equation: str = "") -> tuple[str, str, list[str]]:
@@ -51,13 +54,16 @@ def unmask_numbers(equation: str, numbers: list[str]) -> str:
     """Puts the numbers back: the inverse of `mask_numbers`, up to brackets.
 
     Raises:
-        EquationError: the equation has a mark that belongs to no number.
+        EquationError: the equation has a mark that belongs to no number, or one next to another
+            number, with no operator between them.
 
     Example:
 
     >>> unmask_numbers("①*②", ["120", "25%"])
     '120*(25/100)'
     """
+    if touching := _TOUCHING.search(equation):
+        raise EquationError(f"`equation` has {touching.group()}, without an operator.")
     for i, mark in enumerate(MARKS):
         if mark in equation:
             if i >= len(numbers):

@@ -209,6 +209,8 @@ class MoveScorer:
         """
         plies = min(len(game), self.max_plies + 1)
         game = self._game(game, plies)
+        if not plies:
+            return []
         self._remember(self.tokens.encode(game))
         lengths = 1 + self._per_move * np.arange(plies)
         written = np.zeros((plies, self._per_move), "int32")

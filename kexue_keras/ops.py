@@ -66,8 +66,10 @@ def mitchell_divide(x, y):
     regular = ops.logical_and(ops.isfinite(x), ops.isfinite(y))
     regular = ops.logical_and(regular, ops.abs(y) >= 2.0**-126)
     a, b = ops.where(regular, x, 1.0), ops.where(regular, y, 1.0)
-    result = _quotient(a, b) + _change(a, 1 / b)
-    return ops.cast(ops.where(regular, result, x / y), dtype)
+    fixed_a, fixed_b = ops.stop_gradient(a), ops.stop_gradient(b)
+    # zero, with the gradient of a / b, of which no part overflows before the whole does
+    change = (a - fixed_a) / fixed_b - fixed_a * ((b - fixed_b) / fixed_b) / fixed_b
+    return ops.cast(ops.where(regular, _quotient(a, b) + change, x / y), dtype)
 
 
 def mitchell_matmul(a, b, block_size=32):

@@ -93,13 +93,19 @@ def load_valid(paths, load, hold_out=0):
         hold_out: the option of that name; without it there must be a path.
 
     Raises:
-        ValueError: nothing is held out, or two files have one name.
+        ValueError: nothing is held out, two files have one name, or one has that of the part of
+            the training files that is held out.
     """
     if not paths and not hold_out:
         raise ValueError("`valid` or `hold_out` must hold samples out. Received: neither")
     valid = {}
     for path in paths:
         name = path.name.split(".")[0]
+        if hold_out and name.endswith("held_out"):
+            raise ValueError(
+                "`valid` must not have names like those of what `hold_out` holds out of the "
+                f"training files. Received: {path}"
+            )
         if name in valid:
             raise ValueError(f"`valid` must be files of different names. Received: {name} twice")
         valid[name] = load(path)

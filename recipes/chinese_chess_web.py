@@ -13,7 +13,8 @@ from typing import Annotated
 
 try:
     from fastapi import FastAPI, HTTPException
-    from fastapi.responses import HTMLResponse
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import HTMLResponse, JSONResponse
     from pydantic import BaseModel, Field, StringConstraints
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 except ModuleNotFoundError as error:
@@ -78,6 +79,13 @@ def create_app(scorer, hosts=("127.0.0.1", "localhost")):
     """
     app = FastAPI(title="Chinese chess", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(request, error):
+        # without what was sent, which need not be writable as JSON (NaN, half a surrogate pair)
+        detail = [{"loc": e["loc"], "msg": e["msg"]} for e in error.errors()]
+        return JSONResponse({"detail": detail}, 422)
+
     lock = threading.Lock()
 
     def rank(board):

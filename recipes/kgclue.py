@@ -139,9 +139,9 @@ def read_triples(config):
 
 
 def open_tree(config, encoder):
-    """The prefix tree of the knowledge base, built once per content of its files."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in (*config.knowledge, *([config.dict_path] if config.dict_path else [])):
+    """The prefix tree of the knowledge base, built once per content of its files and vocabulary."""
+    digest = hashlib.blake2b("\n".join(encoder.tokenizer.token_dict).encode(), digest_size=8)
+    for path in config.knowledge:
         stat = path.stat()
         digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
     path = config.output / f"tree-{digest.hexdigest()}.bin"
@@ -288,7 +288,7 @@ def _fields(subject, relation, meaning, target):
 
 
 def baseline(config, questions):
-    """The longest subject found in the question; its relation with the highest F1 against it."""
+    """The longest subject found in the question; its relation of which most stands in the rest."""
 
     def parts(question):
         text = question["question"].lower()

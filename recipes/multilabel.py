@@ -225,18 +225,22 @@ def _mean(values):
 def best_threshold(truth, scores):
     """The threshold t with the best micro F1 of "tagged if score > t", and that F1.
 
-    Exact: all thresholds are compared, those between two neighbouring scores by their middle.
+    Exact: all thresholds are compared, those between two neighbouring scores by their middle. It is
+    a number of the scores' dtype, so that the comparison comes out the same there.
     """
     order = np.argsort(-scores, axis=None)
-    sorted_scores = scores.ravel()[order].astype("float64")
+    sorted_scores = scores.ravel()[order]
     hits = np.cumsum(truth.ravel()[order])
     values = 2 * hits / (truth.sum() + np.arange(1, len(hits) + 1))
     # equal scores are on one side of any threshold
     ends = np.flatnonzero(np.diff(sorted_scores, append=-np.inf))
     best = ends[values[ends].argmax()]
+    above = sorted_scores[best]
     if best + 1 == len(sorted_scores):
-        return float(np.nextafter(sorted_scores[-1], -np.inf)), float(values[best])
-    return float((sorted_scores[best] + sorted_scores[best + 1]) / 2), float(values[best])
+        return float(np.nextafter(above, above.dtype.type(-np.inf))), float(values[best])
+    below = sorted_scores[best + 1]
+    middle = below / 2 + above / 2
+    return float(middle if below <= middle < above else below), float(values[best])
 
 
 class Comparison:

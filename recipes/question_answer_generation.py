@@ -226,7 +226,11 @@ class Writer:
             inside = tokenizer.unk_id not in ids and contains(prompts[place][1:-1], ids)
             pair = Pair(tokenizer.decode(ids), question, inside, times)
             if pair.answer and pair.question:
-                pairs[pieces[place][0]].setdefault(pair[:2], pair)
+                found = pairs[pieces[place][0]]
+                if (before := found.get(pair[:2])) is not None:
+                    inside, times = inside or before.in_passage, times + before.times
+                    pair = pair._replace(in_passage=inside, times=times)
+                found[pair[:2]] = pair
         return [list(found.values()) for found in pairs]
 
     def perplexity(self, samples, batch_size=32):
@@ -299,7 +303,7 @@ def evaluate(writer, valid, samples=None, show=0, progress=False):
 
 def read_passages(path):
     """Passages of a text file, or of JSON lines; either may be compressed."""
-    if ".jsonl" not in path.suffixes:
+    if {".json", ".jsonl"}.isdisjoint(path.suffixes):
         return [line for _, line in datasets.read_lines(path)]
     return [text for _, _, (text,) in datasets.read_objects(path, ("passage",))]
 

@@ -150,7 +150,11 @@ class IndependentLabels(LabelPathLayer):
     def _negative_log_likelihood(self, labels, logits, mask):
         return stepwise_crossentropy(labels, logits)
 
-    def _most_probable(self, logits, mask):
+    def _most_probable(self, logits, mask, starts, ends):
+        following = ops.concatenate([mask[:, 1:], ops.zeros_like(mask[:, :1])], axis=1)
+        last = ops.logical_and(mask, ops.logical_not(following))[..., None]
+        logits = logits + ops.where(last, ends, 0.0)
+        logits = ops.concatenate([logits[:, :1] + starts, logits[:, 1:]], axis=1)
         return ops.where(mask, ops.cast(ops.argmax(logits, axis=-1), "int32"), 0)
 
 

@@ -68,3 +68,9 @@ def test_real_problems_keep_their_values(shared):
         assert equations.equal(unmask_numbers(equation, numbers), problem["answer"])
         masked += equation != problem["equation"]
     assert masked > 0.9 * len(problems)
+
+
+@pytest.mark.parametrize("equation", ["①②", "3①", "①.②", "①2+1", "②*①①"])
+def test_marks_without_an_operator_between_them_are_no_number(equation):
+    with pytest.raises(EquationError, match="without an operator"):
+        unmask_numbers(equation, ["12", "5"])

@@ -109,6 +109,16 @@ def test_gradients_at_zero_and_large_scores_are_finite():
     assert to_numpy(gradients[1]).tolist() == [0, 1e4, -1e4, 0]
 
 
+def test_gradients_of_a_quotient_by_tiny_numbers():
+    x = keras.Variable(np.array([0, 1e-25, 1, 1e-30], "float32"))
+    y = keras.Variable(np.array([1e-30, 1e-25, 1e-18, -1e-30], "float32"))
+    _, gradients = backend.value_and_grad(
+        lambda: keras.ops.sum(ops.mitchell_divide(x.value, y.value)), [x, y]
+    )()
+    np.testing.assert_allclose(to_numpy(gradients[0]), [1e30, 1e25, 1e18, -1e30], rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(gradients[1]), [0, -1e25, -1e36, -1e30], rtol=1e-5)
+
+
 def test_matmul_is_the_sum_of_products_for_any_block_size():
     a, b = RNG.normal(size=(2, 3, 7)).astype("float32"), RNG.normal(size=(7, 4)).astype("float32")
     expected = reference(a[..., None], b, 1).sum(-2)

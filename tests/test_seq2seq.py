@@ -30,6 +30,20 @@ def options(tmp_path):
     )
 
 
+def test_held_out_sets_have_names_of_their_own(tmp_path):
+    def load(path):
+        return [path]
+
+    found = seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b.tsv.xz"], load)
+    assert found == {"a": [tmp_path / "a.tsv"], "b": [tmp_path / "b.tsv.xz"]}
+    assert seq2seq.load_valid([tmp_path / "held_out.tsv"], load).keys() == {"held_out"}
+    for name in ("held_out.tsv", "train_held_out.tsv.xz"):
+        with pytest.raises(ValueError, match="`valid` must not have names .*held_out"):
+            seq2seq.load_valid([tmp_path / name], load, hold_out=10)
+    with pytest.raises(ValueError, match="different names. Received: a twice"):
+        seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b" / "a.tsv"], load)
+
+
 def test_a_new_vocabulary_holds_all_characters_and_is_kept(options):
     tokenizer, kept = seq2seq.load_tokenizer(options, TEXTS)
     assert kept is None

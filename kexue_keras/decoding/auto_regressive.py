@@ -79,7 +79,10 @@ class AutoRegressiveDecoder:
                 scores = np.asarray(scores, "float64")
                 if default_rtype == "probas":
                     scores = _log(scores)
-                scores = _log_softmax(scores / temperature)
+                # probabilities that do not sum to 1 stay so, as in bert4keras: what a constraint
+                # forbids is held against the hypothesis
+                if default_rtype == "logits" or temperature != 1:
+                    scores = _log_softmax(scores / temperature)
                 return (scores if rtype == "logits" else np.exp(scores)), states
 
             return decorated
@@ -173,6 +176,11 @@ class AutoRegressiveDecoder:
         for step in range(self.maxlen):
             scores, states = self.predict(inputs, alive, states, temperature, "logits")
             probas = np.exp(self._without_early_end(scores, alive, min_ends))
+            if not (probas.sum(axis=1) > 0).all():
+                raise ValueError(
+                    f"`predict` must leave a token of positive probability. Received: none after "
+                    f"{step} tokens (the end does not count before `minlen`)"
+                )
             if step == 0:
                 repeat = np.zeros(n, int)
                 inputs, states = _follow((inputs, states), repeat, 1)

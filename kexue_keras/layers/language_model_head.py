@@ -11,6 +11,10 @@ class GatherPositions(layers.Layer):
     A masked or conditional language model needs its head, the largest matrix of the model, only
     where there is a token to predict.
 
+    Args:
+        first_counts: whether position 0 in the first place of a row is a place like the others, as
+            in a language model, where it predicts the first token.
+
     Call arguments:
         inputs: list `[x, positions]` of floating `(batch, length, features)` and int
             `(batch, picked)`; position 0 fills up rows with fewer positions.
@@ -28,20 +32,27 @@ class GatherPositions(layers.Layer):
     [[[4.0, 5.0], [0.0, 1.0]]]
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, first_counts=False, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
+        self.first_counts = first_counts
 
     def call(self, inputs):
         x, positions = inputs
         return ops.take_along_axis(x, ops.expand_dims(ops.cast(positions, "int32"), 2), axis=1)
 
     def compute_mask(self, inputs, mask=None):
-        return ops.not_equal(inputs[1], 0)
+        counts = ops.not_equal(inputs[1], 0)
+        if not self.first_counts:
+            return counts
+        return ops.concatenate([ops.ones_like(counts[:, :1]), counts[:, 1:]], axis=1)
 
     def compute_output_spec(self, inputs):
         x, positions = inputs
         return keras.KerasTensor((*positions.shape, x.shape[-1]), dtype=x.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "first_counts": self.first_counts}
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")

@@ -94,10 +94,12 @@ def optimal_thresholds(y_true, probabilities, restarts=8, seed=0) -> tuple[np.nd
         raise ValueError(f"`y_true` must be below {classes}, the classes. Received: {strange[0]}")
     if not np.isfinite(probabilities).all() or (probabilities < 0).any():
         raise ValueError("`probabilities` must be finite and not negative")
-    logs = np.log(np.maximum(probabilities, np.finfo("float64").tiny))
+    with np.errstate(divide="ignore"):
+        logs = np.log(probabilities)
     rng = np.random.default_rng(seed)
     starts = [np.zeros(classes), *rng.normal(size=(restarts, classes))]
-    best = (np.full(classes, 1 / classes), -1.0)
+    plain = float(np.mean(np.argmax(probabilities, axis=1) == y_true))
+    best = (np.full(classes, 1 / classes), plain)
     for start in starts:
         weights = _ascend(logs, y_true, start)
         weights = np.exp(weights - weights.max())
@@ -118,9 +120,16 @@ def _ascend(logs: np.ndarray, y_true: np.ndarray, weights: np.ndarray) -> np.nda
             others = logs + weights
             others[:, j] = -np.inf
             rival = others.argmax(axis=1)
-            # class j wins if `logs[:, j] - others' best` exceeds minus its weight
-            lead = logs[:, j] - others[places, rival]
-            threshold, new = _sweep(lead, y_true == j, rival == y_true)
+            # class j wins if `logs[:, j] - others' best` exceeds minus its weight; no weight
+            # changes anything for a sample where one of the two is 0
+            with np.errstate(invalid="ignore"):
+                lead = logs[:, j] - others[places, rival]
+            open_ = np.isfinite(lead)
+            if not open_.any():
+                continue
+            lead = lead[open_]
+            threshold, new = _sweep(lead, (y_true == j)[open_], (rival == y_true)[open_])
+            new += int((np.argmax(logs + weights, axis=1) == y_true)[~open_].sum())
             if new > right:
                 weights = weights.copy()
                 # beyond all leads, by a margin that rounding cannot undo

@@ -142,8 +142,8 @@ class Bert(keras.Model):
             "segment_vocab_size": segment_vocab_size,
             "embedding_size": embedding_size,
             "attention_head_size": attention_head_size,
-            "dropout_rate": dropout_rate,
-            "attention_dropout_rate": attention_dropout_rate,
+            "dropout_rate": dropout_rate or 0.0,
+            "attention_dropout_rate": attention_dropout_rate or 0.0,
             "application": application,
             "with_pool": with_pool,
             "with_nsp": with_nsp,
@@ -224,7 +224,11 @@ class _Graph:
         if config["with_mlm"]:
             if config["target_positions"]:
                 inputs.append(keras.Input((None,), dtype="int32", name="Input-Target"))
-                gather = layers.GatherPositions(name="MLM-Target", dtype=self.dtype)
+                gather = layers.GatherPositions(
+                    first_counts=config["application"] == "lm",
+                    name="MLM-Target",
+                    dtype=self.dtype,
+                )
                 x = gather([x, inputs[-1]])
             outputs.append(self._mlm(x))
         outputs = outputs or [x]
@@ -294,11 +298,19 @@ class _Graph:
 
     def _pool(self, x):
         config = self.config
-        activation = "tanh" if config["with_pool"] in (True, False) else config["with_pool"]
+        with_pool = config["with_pool"]
+        activation = "tanh" if not with_pool or with_pool is True else with_pool
         x = layers.FirstToken(name="Pooler", dtype=self.dtype)(x)
         x = self._dense(config["hidden_size"], "Pooler-Dense", activation)(x)
         if config["with_nsp"]:
-            x = self._dense(2, "NSP-Proba", "softmax")(x)
+            # its softmax in float32
+            x = keras_layers.Dense(
+                2,
+                activation="softmax",
+                kernel_initializer=_initializer(),
+                name="NSP-Proba",
+                dtype="float32",
+            )(x)
         return x
 
     def _mlm(self, x):

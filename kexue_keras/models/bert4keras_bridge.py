@@ -11,6 +11,7 @@ import numpy as np
 
 from kexue_keras import layers
 from kexue_keras.layers.attention import HeadProjections
+from kexue_keras.models.checkpoint import refuse_lora
 from kexue_keras.models.tensor_bundle import CheckpointError, TensorBundle
 
 _ATTENTION_PARTS = {
@@ -20,6 +21,7 @@ _ATTENTION_PARTS = {
     "o_dense": "output_dense",
 }
 _FEED_FORWARD_PARTS = {"i0_dense": "intermediate_dense", "o_dense": "output_dense"}
+_NORMS = re.compile(r"Embedding-Norm|MLM-Norm|Transformer-\d+-.*-Norm")
 _ATTRIBUTE_BYTES = 60000
 
 
@@ -78,13 +80,14 @@ def save_bert4keras_weights(model, path):
             tf_keras takes it for another format).
 
     Raises:
-        ValueError: another ending.
+        ValueError: another ending, or a kernel with a LoRA, which the format has no place for.
 
     Example: see `load_bert4keras_weights`.
     """
     path = os.fspath(path)
     if not path.endswith(".h5") or path.endswith(".weights.h5"):
         raise ValueError(f'`path` must end in ".h5" and not in ".weights.h5". Received: {path!r}')
+    refuse_lora(model)
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with h5py.File(temporary, "w") as file:
@@ -93,7 +96,7 @@ def save_bert4keras_weights(model, path):
             for layer in targets:
                 group = file.create_group(layer.name)
                 parts = _parts(layer)
-                names = [f"{layer.name}/{part}:0" for part, _ in parts]
+                names = _unique(layer.name, [part for part, _ in parts])
                 _write_names(group, "weight_names", names)
                 for name, (_, variable) in zip(names, parts, strict=True):
                     value = keras.ops.cast(variable.value, "float32")
@@ -126,9 +129,18 @@ def _parts(layer):
     if isinstance(layer, layers.BiasAdd):
         return [("beta", layer.bias)]
     variables = layer.trainable_weights + layer.non_trainable_weights
-    if isinstance(layer, keras.layers.LayerNormalization):
+    if _NORMS.fullmatch(layer.name):  # of bert4keras's own class, in the order of the alphabet
         variables = sorted(variables, key=lambda variable: variable.name)
     return [(variable.name, variable) for variable in variables]
+
+
+def _unique(layer, parts):
+    """HDF5 names of weights, with a number before what repeats, as the two kernels of an LSTM."""
+    numbers = [parts[:i].count(part) for i, part in enumerate(parts)]
+    return [
+        "/".join([layer, *([str(n)] if n else []), part]) + ":0"
+        for n, part in zip(numbers, parts, strict=True)
+    ]
 
 
 def _parts_of_denses(layer, names):
@@ -158,6 +170,10 @@ def _read_named_layers(root, path, targets):
         names, parts = _read_names(group, "weight_names"), _parts(layer)
         stored = [_last_part(name) for name in names]
         expected = [_last_part(part) for part, _ in parts]
+        if len(set(stored)) == len(stored) and sorted(stored) == sorted(expected):
+            # the classes of one name that there are differ in their order, not in their names
+            names = [names[stored.index(part)] for part in expected]
+            stored = expected
         if stored != expected and not (isinstance(layer, layers.BiasAdd) and stored == ["bias"]):
             raise CheckpointError(
                 f"{path}: layer {layer.name} has the weights {stored}, the model's has {expected}"

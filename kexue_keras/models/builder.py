@@ -7,6 +7,7 @@ from kexue_keras.models.bert import Bert
 from kexue_keras.models.checkpoint import load_checkpoint
 
 _MODELS = {"bert": Bert, "roberta": Bert}
+_KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
     "max_position_embeddings": "max_position",
     "hidden_dropout_prob": "dropout_rate",
@@ -62,7 +63,8 @@ def build_transformer_model(
     known = [name for name, p in signature.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     arguments = {} if config_path is None else _read_config(config_path)
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
-    arguments = {k: v for k, v in arguments.items() if k in known}
+    # name and dtype in a configuration file are those of another library
+    arguments = {k: v for k, v in arguments.items() if k in known[1:] and k not in _KERAS_ARGUMENTS}
     for name, value in config.items():
         name = _CONFIG_NAMES.get(name, name)
         if name not in known[1:]:

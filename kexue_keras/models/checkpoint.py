@@ -146,13 +146,18 @@ def load_checkpoint(model, path, keep_tokens=None):
             "`model` must have layers with bert4keras's names, as build_transformer_model makes. "
             f"Received: {model.name!r} without any"
         )
+    if keep_tokens is not None and min(keep_tokens) < 0:
+        raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens)}")
+    vocabulary = getattr(model, "_config", {}).get("vocab_size")
     with _open(path) as bundle:
-        values = [_fitting_value(bundle, path, target, keep_tokens) for target in targets]
+        values = [
+            _fitting_value(bundle, path, target, keep_tokens, vocabulary) for target in targets
+        ]
     for target, value in zip(targets, values, strict=True):
         target.variable.assign(value)
 
 
-def _fitting_value(bundle, path, target, keep_tokens):
+def _fitting_value(bundle, path, target, keep_tokens, vocabulary):
     stored = bundle.shape(target.name)
     expected = tuple(target.variable.shape)
     if keep_tokens is not None and target.name in _VOCABULARY and stored:
@@ -160,6 +165,11 @@ def _fitting_value(bundle, path, target, keep_tokens):
             raise CheckpointError(
                 f"{path}: `keep_tokens` goes up to id {max(keep_tokens)}, but {target.name} has "
                 f"shape {stored}"
+            )
+        if vocabulary not in (None, stored[0]):
+            raise CheckpointError(
+                f"{path}: {target.name} has {stored[0]} tokens, the model's vocabulary, of which "
+                f"`keep_tokens` keeps some, has {vocabulary}"
             )
         stored = (len(keep_tokens), *stored[1:])
     if target.name in _TRANSPOSED:
@@ -187,10 +197,22 @@ def save_checkpoint(model, path):
         model: a model of `build_transformer_model`, or one built on top of it.
         path: common prefix of the files to write, or the path of an `.npz` file.
 
+    Raises:
+        ValueError: no layer has a name of bert4keras, two have the same (two BERTs in one model),
+            or a kernel has a LoRA, which the format has no place for.
+
     Example: see `load_checkpoint`.
     """
     path = os.fspath(path)
-    tensors = {v.name: v.to_checkpoint() for v in checkpoint_variables(model)}
+    refuse_lora(model)
+    variables = checkpoint_variables(model)
+    tensors = {v.name: v.to_checkpoint() for v in variables}
+    if len(tensors) < len(variables):
+        names = [v.name for v in variables]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"`model` must have one BERT; save its parts one by one. Received: {twice} twice"
+        )
     if not tensors:
         raise ValueError(
             "`model` must have layers with bert4keras's names, as build_transformer_model makes. "
@@ -207,6 +229,16 @@ def save_checkpoint(model, path):
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def refuse_lora(model):
+    """Raises a ValueError if a layer keeps what it learned beside its kernel."""
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                f"`model` must not have LoRA; merge it into the kernels first. Received: "
+                f"{layer.path}"
+            )
 
 
 def _open(path):

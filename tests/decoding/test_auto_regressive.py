@@ -56,6 +56,30 @@ def test_a_wide_beam_finds_the_best_text(start_id, minlen, min_ends):
         assert found.tolist() == ([] if start_id is None else [start_id]) + best
 
 
+class Unnormalised(AutoRegressiveDecoder):
+    """Step 1: .6, .4; then what a constraint left: .1 after token 0, .9 after token 1."""
+
+    @AutoRegressiveDecoder.wraps(default_rtype="probas")
+    def predict(self, inputs, output_ids, states):
+        if not output_ids.shape[1]:
+            return np.array([[0.6, 0.4, 0.0]])
+        return np.array([[0, 0, 0.1 if last == 0 else 0.9] for last in output_ids[:, -1]])
+
+
+def test_what_a_constraint_forbids_is_held_against_a_hypothesis():
+    made = Unnormalised(start_id=None, end_id=2, maxlen=4)
+    assert made.beam_search([[1]], topk=2).tolist() == [1, 2]
+    texts = [ids.tolist() for ids in made.random_sample([[1]], 400, seed=0)]
+    assert texts.count([0, 2]) + texts.count([1, 2]) == 400
+    assert 200 < texts.count([0, 2]) < 280
+
+
+def test_a_step_without_any_possible_token_is_an_error():
+    made = Unnormalised(start_id=None, end_id=2, maxlen=4, minlen=3)
+    with pytest.raises(ValueError, match="a token of positive probability. Received: none after 1"):
+        made.random_sample([[1]], 2)
+
+
 def test_greedy_search_takes_the_most_probable_token():
     for seed in range(10):
         table, ids = random_table(seed, 5), [0]

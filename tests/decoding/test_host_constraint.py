@@ -34,6 +34,11 @@ def test_the_best_allowed_tokens():
     assert together[0, 0] == pytest.approx(np.log(np.exp([0.0, 1.0, 2.0]).sum()))
 
 
+def test_repeated_tokens_count_once():
+    for once, twice in zip(choices(Fixed([1, 3])), choices(Fixed([3, 3, 1, 3])), strict=True):
+        np.testing.assert_array_equal(once, twice)
+
+
 def test_nothing_allowed_and_dead_hypotheses():
     for found in (choices(Fixed([])), choices(Fixed([1]), np.full((1, 1), NEVER))):
         assert all((array <= NEVER / 2).all() for array in (found[0], found[2]))

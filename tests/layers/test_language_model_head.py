@@ -52,3 +52,11 @@ def test_bias_add():
     assert_close(layer(x), x + bias)
     mask = np.ones((2, 5), bool)
     assert layer.compute_mask(x, mask) is mask
+
+
+def test_the_first_position_of_a_language_model_counts(tmp_path):
+    layer, inputs = GatherPositions(first_counts=True), [normal(2, 4, 3), [[0, 1, 0], [1, 0, 0]]]
+    inputs[1] = np.array(inputs[1])
+    mask = to_numpy(layer.compute_mask(inputs))
+    assert mask.tolist() == [[True, True, False], [True, False, False]]
+    check_layer(layer, (inputs,), tmp_path)

@@ -168,3 +168,25 @@ def test_thresholds_with_zeros_and_what_they_refuse():
     ):
         with pytest.raises(ValueError, match=message):
             metrics.optimal_thresholds(y_true, probabilities)
+
+
+def test_a_probability_of_zero_cannot_be_raised_by_any_weight():
+    y_true, probabilities = [1, 1, 0], [[1.0, 0.0], [1.0, 0.0], [0.6, 0.4]]
+    weights, accuracy = metrics.optimal_thresholds(y_true, probabilities)
+    assert accuracy == pytest.approx(1 / 3)
+    assert np.mean(np.argmax(probabilities * weights, axis=1) == y_true) == accuracy
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_thresholds_of_votes_are_never_worse_than_argmax_and_best_for_two_classes(seed):
+    generator = np.random.default_rng(seed)
+    classes = 2 + seed % 3
+    votes = generator.integers(0, 4, (25, classes)) / 4
+    y_true = generator.integers(0, classes, 25)
+    weights, accuracy = metrics.optimal_thresholds(y_true, votes)
+    assert np.mean(np.argmax(votes * weights, axis=1) == y_true) == accuracy
+    assert accuracy >= np.mean(np.argmax(votes, axis=1) == y_true)
+    if classes == 2:
+        ratios = np.r_[np.exp(np.linspace(-4, 4, 4001))]
+        grid = [np.mean(np.argmax(votes * [1, r], axis=1) == y_true) for r in ratios]
+        assert accuracy >= max(grid)

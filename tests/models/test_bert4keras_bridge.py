@@ -7,6 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from contract import perturb
 
 from kexue_keras.models import (
     Bert,
@@ -296,3 +297,30 @@ def test_mixed_precision_models_take_float32_weights(values, tmp_path):
     model = make_model(dtype="mixed_bfloat16")
     load_bert4keras_weights(model, tmp_path / "model.h5")
     assert_loaded(model, values)
+
+
+def with_recurrence():
+    bert = make_model(with_mlm=False)
+    x = keras.layers.Bidirectional(keras.layers.LSTM(4), name="both_ways")(bert.output)
+    x = keras.layers.LayerNormalization(name="own_norm")(x)
+    return keras.Model(bert.inputs, keras.layers.Dense(3, name="classes")(x))
+
+
+def test_a_head_with_repeated_names_and_a_norm_of_keras(tmp_path):
+    model, again = with_recurrence(), with_recurrence()
+    perturb(model)
+    save_bert4keras_weights(model, tmp_path / "model.h5")
+    load_bert4keras_weights(again, tmp_path / "model.h5")
+    for x, y in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+    norm = model.get_layer("own_norm")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        group = file["own_norm"]
+        names = [name.decode() for name in group.attrs["weight_names"]]
+        # tf_keras reads by position: its own class has gamma first, bert4keras's beta
+        assert names == ["own_norm/gamma:0", "own_norm/beta:0"]
+        np.testing.assert_array_equal(group[names[0]], keras.ops.convert_to_numpy(norm.gamma))
+        norms = [n for n in file.attrs["layer_names"] if n.endswith(b"-Norm")]
+        assert norms and all(b"beta" in file[n].attrs["weight_names"][0] for n in norms)
+        group.attrs["weight_names"] = [name.encode() for name in names[::-1]]
+    load_bert4keras_weights(with_recurrence(), tmp_path / "model.h5")

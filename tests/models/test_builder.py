@@ -1,5 +1,6 @@
 import inspect
 import json
+from pathlib import Path
 
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint
@@ -52,6 +53,17 @@ def test_arguments_take_the_place_of_the_file(tiny):
     config = model.get_config()
     assert config["dropout_rate"] == 0.3 and config["max_position"] == 16
     assert config["num_hidden_layers"] == 1 and config["attention_dropout_rate"] == 0.1
+
+
+def test_entries_of_other_libraries_are_passed_over(tiny, tmp_path):
+    config = json.loads(Path(tiny.config_path).read_text(encoding="utf-8"))
+    config |= {"dtype": "float16", "name": "x", "attention_probs_dropout_prob": None}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    model = build_transformer_model(path)
+    assert model.weights[0].dtype == "float32" and model.name != "x"
+    assert model.get_config()["attention_dropout_rate"] == 0.0
+    assert build_transformer_model(path, dropout_rate=None).get_config()["dropout_rate"] == 0.0
 
 
 def test_without_a_file(tmp_path):

@@ -13,6 +13,7 @@ from kexue_keras.models import (
     CheckpointError,
     build_transformer_model,
     load_checkpoint,
+    save_bert4keras_weights,
     save_checkpoint,
     tensor_bundle,
 )
@@ -149,6 +150,28 @@ def test_keep_tokens_beyond_the_checkpoint(tiny, tmp_path):
     message = r"`keep_tokens` goes up to id 55, but .*word_embeddings has shape \(50, 16\)"
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(model, tiny.checkpoint_path)
+
+
+def test_keep_tokens_of_another_vocabulary(tiny):
+    model = build_transformer_model(tiny.config_path, vocab_size=40, keep_tokens=[0, 1, 2])
+    with pytest.raises(CheckpointError, match="has 50 tokens, the model's vocabulary, .* has 40"):
+        load_checkpoint(model, tiny.checkpoint_path)
+    with pytest.raises(ValueError, match="`keep_tokens` must be ids. Received: -1"):
+        load_checkpoint(model, tiny.checkpoint_path, keep_tokens=[-1, 1, 2])
+
+
+def test_what_the_format_has_no_place_for_is_refused(tiny, tmp_path):
+    towers = [build_transformer_model(tiny.config_path, name=name) for name in ("a", "b")]
+    inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
+    both = keras.Model(inputs, [tower(inputs) for tower in towers])
+    with pytest.raises(ValueError, match="must have one BERT.*Received: bert/.* twice"):
+        save_checkpoint(both, tmp_path / "both.npz")
+    feed_forward = towers[0].get_layer("Transformer-0-FeedForward")
+    feed_forward.intermediate_dense.enable_lora(2)
+    for save, name in ((save_checkpoint, "a.npz"), (save_bert4keras_weights, "a.h5")):
+        with pytest.raises(ValueError, match="must not have LoRA.* Received: .*FeedForward"):
+            save(towers[0], tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def weights_after_failure(model, path, message):

@@ -97,6 +97,9 @@ def test_illegal_moves_are_refused(client):
 def test_malformed_requests_are_refused(client, moves):
     assert client.post("/api/state", json={"moves": moves}).status_code == 422
     assert client.post("/api/state", content="{").status_code == 422
+    for content in ('{"moves": NaN}', '{"moves": ["\\ud800"]}'):
+        answer = client.post("/api/state", content=content)
+        assert answer.status_code == 422 and answer.json()["detail"][0]["loc"][0] == "body"
 
 
 def test_a_finished_game_goes_no_further(web, client, monkeypatch):

@@ -126,6 +126,8 @@ def test_best_threshold_at_the_edges(recipe):
     assert threshold < 0.25 and value == 1.0
     threshold, value = recipe.best_threshold(np.array([[1, 1], [1, 0]], bool), scores)
     assert threshold == 0.375 and value == 1.0
+    threshold, value = recipe.best_threshold(np.array([[True]]), np.array([[0.3]], "float32"))
+    assert value == 1.0 and (np.array([[0.3]], "float32") > threshold).all()
 
 
 def test_weighted_loss_against_numpy(recipe):

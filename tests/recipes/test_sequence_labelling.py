@@ -51,6 +51,23 @@ def configure(recipe, *arguments):
     return tyro.cli(recipe.Config, args=[*map(str, arguments)])
 
 
+def test_independent_labels_are_the_largest_logits_among_the_allowed(recipe):
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    lengths = np.array([5, 3, 1])
+    mask = np.arange(5) < lengths[:, None]
+    layer = recipe.IndependentLabels()
+    output = layer(logits, mask=mask)
+    plain, limited = layer.decode(output), layer.decode(output, starts=[0, 2], ends=[2, 3])
+    for row, n in enumerate(lengths):
+        best = logits[row, :n].argmax(-1)
+        assert plain[row, :n].tolist() == best.tolist() and not limited[row, n:].any()
+        allowed = [range(4)] * n
+        allowed[0] = {0, 2} & set(allowed[0])
+        allowed[-1] = {2, 3} & set(allowed[-1])
+        best = [max(ids, key=lambda k, i=i: logits[row, i, k]) for i, ids in enumerate(allowed)]
+        assert limited[row, :n].tolist() == best
+
+
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     wanted = [*arguments, "--methods", "softmax", "crf", "--num-layers", 1, 0]
     wanted += ["--output", tmp_path]
