@@ -98,9 +98,14 @@ def log_taylor_softmax(x, order=2, axis=-1, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
+    check_order(order)
     x, dtype = _high_precision(x)
-    values = _scaled_values(x, order, axis, monotone)
-    logarithms = ops.log(values) - ops.log(ops.sum(values, axis=axis, keepdims=True))
+    if monotone:
+        x = ops.maximum(x, taylor_minimum(order)[0])
+    # log f(x) = order log s + log(f(x) / s^order)
+    scale = ops.maximum(ops.stop_gradient(ops.abs(x)), 1.0)
+    values = ops.log(_polynomial(x / scale, 1 / scale, order)) + order * ops.log(scale)
+    logarithms = values - ops.logsumexp(values, axis=axis, keepdims=True)
     return ops.cast(logarithms, dtype)
 
 

@@ -172,6 +172,8 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self):
         """Goes on to the next epoch, unless Keras only looked at some batches of this one."""
         inside, self._inside_epoch = self._inside_epoch, False
+        if not inside:
+            self._keep_longest(self._plan)
         if inside and len(self._plan.fetched) < len(self) and not self.use_multiprocessing:
             return
         self.epoch += 1
@@ -296,9 +298,13 @@ class Batches(keras.utils.PyDataset):
             alike = self._varies & (first == second)
             longest = (first == len(self.buckets) - 1) | (len(plan.batches) == 1)
             plan.opening.append((alike & ~longest, alike & longest))
-            if plan.epoch == 0 or not self._inside_epoch:
-                self._always_longest = self._always_longest | (alike & longest)
+            if plan.epoch == 0:
+                self._keep_longest(plan)
         return plan.opening[0]
+
+    def _keep_longest(self, plan: "_Plan"):
+        """What is as long as can be in an epoch that Keras takes the shapes from stays so."""
+        self._always_longest = self._always_longest | self._opening(plan)[1]
 
     def _arrange(self, arrays: list[np.ndarray], count: int) -> tuple:
         remaining = iter(arrays)

@@ -84,13 +84,14 @@ class Options:
         return options_of(self)
 
 
-def load_valid(paths, load, hold_out=0):
+def load_valid(paths, load, hold_out=0, held_out="held_out"):
     """Held-out samples by the names of their files.
 
     Args:
         paths: the option `valid`.
         load: reads the samples of a path.
         hold_out: the option of that name; without it there must be a path.
+        held_out: the name that the part of the training files will have.
 
     Raises:
         ValueError: nothing is held out, two files have one name, or one has that of the part of
@@ -101,10 +102,10 @@ def load_valid(paths, load, hold_out=0):
     valid = {}
     for path in paths:
         name = path.name.split(".")[0]
-        if hold_out and name.endswith("held_out"):
+        if hold_out and name == held_out:
             raise ValueError(
-                "`valid` must not have names like those of what `hold_out` holds out of the "
-                f"training files. Received: {path}"
+                "`valid` must not have the name of what `hold_out` holds out of the training "
+                f"files. Received: {path}"
             )
         if name in valid:
             raise ValueError(f"`valid` must be files of different names. Received: {name} twice")

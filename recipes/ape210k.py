@@ -69,12 +69,12 @@ class Config(Options):
 
 def load_problems(config):
     """Training problems, and the held-out sets by name."""
-    valid = seq2seq.load_valid(config.valid, datasets.load_ape210k, config.hold_out)
+    name = config.train[-1].stem.split(".")[0] + "_held_out" if config.train else ""
+    valid = seq2seq.load_valid(config.valid, datasets.load_ape210k, config.hold_out, name)
     train = [datasets.load_ape210k(path) for path in config.train]
     if config.hold_out:
         rest = len(train[-1]) - config.hold_out
         sizes = (rest, config.hold_out)
-        name = config.train[-1].stem.split(".")[0] + "_held_out"
         train[-1], valid[name] = datasets.split(train[-1], sizes, key=lambda p: p["question"])
     held_out = {problem["question"] for problems in valid.values() for problem in problems}
     kept = [p for problems in train for p in problems if p["question"] not in held_out]

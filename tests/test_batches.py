@@ -321,3 +321,25 @@ def test_epochs_are_those_of_keras(first):
     model().fit(batches, verbose=0, **options)
     assert epochs.seen == {(epoch, epoch) for epoch in range(first, 4)}
     assert batches.epoch == 4
+
+
+def test_a_second_training_may_open_with_other_lengths():
+    """Keras takes its lengths for fixed, though the first training's were not."""
+
+    def make_of(seed):
+        return Batches([3] * 8 + [20] * 9, encode, 8, (8, 24), seed=seed, drop_remainder=True)
+
+    def lengths_of(batches, epoch):
+        batches.epoch = epoch
+        return [batch[0][0].shape[1] for batch in all_batches(batches)]
+
+    def wanted(seed):
+        batches = make_of(seed)
+        found = [lengths_of(batches, epoch) for epoch in range(3)]
+        return found[0] != [24, 24] and found[1] == [24, 24] and found[2] != [24, 24]
+
+    batches, network = make_of(next(seed for seed in range(999) if wanted(seed))), model()
+    options = {"shuffle": False, "callbacks": [batches.callback()], "verbose": 0}
+    network.fit(batches, epochs=1, **options)
+    network.fit(batches, initial_epoch=1, epochs=4, **options)
+    assert batches.epoch == 4

@@ -172,7 +172,7 @@ def test_all_plies_at_once_equal_one_by_one(scorer, game):
         np.testing.assert_allclose(found[ply], expected, **CLOSE)
     played = scorer.score_plies(game, [[move] for move in game])
     np.testing.assert_allclose(scorer.score_game(game), np.concatenate(played), **CLOSE)
-    assert scorer.score_plies(game, []) == []
+    assert scorer.score_plies(game, []) == [] and scorer.greedy_plies([]) == []
 
 
 def test_greedy_writes_the_most_probable_token(model, scorer, game):

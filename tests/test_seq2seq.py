@@ -37,9 +37,15 @@ def test_held_out_sets_have_names_of_their_own(tmp_path):
     found = seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b.tsv.xz"], load)
     assert found == {"a": [tmp_path / "a.tsv"], "b": [tmp_path / "b.tsv.xz"]}
     assert seq2seq.load_valid([tmp_path / "held_out.tsv"], load).keys() == {"held_out"}
-    for name in ("held_out.tsv", "train_held_out.tsv.xz"):
-        with pytest.raises(ValueError, match="`valid` must not have names .*held_out"):
-            seq2seq.load_valid([tmp_path / name], load, hold_out=10)
+    with pytest.raises(ValueError, match="`valid` must not have the name .*held_out.tsv"):
+        seq2seq.load_valid([tmp_path / "held_out.tsv"], load, hold_out=10)
+    for name in ("train_held_out", "held_out"):
+        paths = [tmp_path / f"{name}.tsv.xz"]
+        if name == "held_out":
+            assert list(seq2seq.load_valid(paths, load, 10, "train_held_out")) == [name]
+        else:
+            with pytest.raises(ValueError, match="must not have the name"):
+                seq2seq.load_valid(paths, load, 10, "train_held_out")
     with pytest.raises(ValueError, match="different names. Received: a twice"):
         seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b" / "a.tsv"], load)
 

@@ -62,7 +62,8 @@ class AutoRegressiveDecoder:
 
         Returns:
             A decorator. The decorated method returns `(scores, states)`: probabilities, or their
-            logarithms if called with `rtype="logits"`.
+            logarithms if called with `rtype="logits"`. As in bert4keras, probabilities are
+            normalised only with a temperature other than 1; they must sum to 1 or less.
         """
         if default_rtype not in ("probas", "logits"):
             raise ValueError(
@@ -166,6 +167,9 @@ class AutoRegressiveDecoder:
 
         Returns:
             `n` arrays of ids, int `(length,)`.
+
+        Raises:
+            ValueError: an argument is out of range, or `predict` left no token to choose.
         """
         _at_least_one(n=n, topk=1 if topk is None else topk, min_ends=min_ends)
         _positive(temperature=temperature, topp=1 if topp is None else topp)

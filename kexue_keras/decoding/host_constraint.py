@@ -56,7 +56,9 @@ class HostConstraint:
         for sample, rule in enumerate(self.rules):
             for row in np.flatnonzero(scores[sample] > NEVER / 2):
                 prefix = tuple(tokens[sample, row, :length].tolist())
-                allowed = np.unique(np.asarray(rule.next_tokens(prefix), "int64"))
+                allowed = np.asarray(rule.next_tokens(prefix), "int64").reshape(-1)
+                _, places = np.unique(allowed, return_index=True)
+                allowed = allowed[np.sort(places)]  # each once, in the order given
                 if not allowed.size:
                     continue
                 if not 0 <= allowed.min() <= allowed.max() < vocabulary:

@@ -13,7 +13,8 @@ class GatherPositions(layers.Layer):
 
     Args:
         first_counts: whether position 0 in the first place of a row is a place like the others, as
-            in a language model, where it predicts the first token.
+            in a language model, where it predicts the first token. Every row must have a target
+            then.
 
     Call arguments:
         inputs: list `[x, positions]` of floating `(batch, length, features)` and int

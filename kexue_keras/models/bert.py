@@ -21,7 +21,7 @@ class Bert(keras.Model):
     output `(batch, length or targets, vocab_size)`, or a list of both.
 
     Padding on the right never changes a result: it is hidden from every token (the first token is
-    never taken for padding).
+    never taken for padding), and outputs of `(batch, length, ...)` carry the Keras mask of it.
 
     Args:
         vocab_size: size of the vocabulary. With `keep_tokens`, of the checkpoint's vocabulary.

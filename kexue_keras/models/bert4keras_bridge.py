@@ -34,7 +34,8 @@ def load_bert4keras_weights(model, path):
       so the model may have fewer of them than the file: an encoder loads from the file of a UniLM.
     - tf_keras's `best_model.weights.h5`, and TensorFlow's object checkpoint (any other name;
       `path` is then the common prefix of `best_model.weights.index` and its data file). Both
-      number the layers only, so the model must have the same layers, heads included.
+      number the layers only, so the model must have the same layers, heads included; in the first
+      one a `LayerNormalization` of the head must have been Keras's, not bert4keras's.
 
     A model that bert4keras built with `keep_tokens` needs the same `keep_tokens` here.
 
@@ -72,7 +73,9 @@ def load_bert4keras_weights(model, path):
 def save_bert4keras_weights(model, path):
     """Saves a model's weights in Keras 2's HDF5 format: bert4keras's `model.load_weights` reads it.
 
-    The file is written under a temporary name and renamed.
+    The file is written under a temporary name and renamed. A `LayerNormalization` of a model built
+    on top is written as Keras's (gamma first); bert4keras's own class has beta first, and would
+    read the two exchanged.
 
     Args:
         model: a model of `build_transformer_model`, or one built on top of it.

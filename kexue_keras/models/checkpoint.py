@@ -128,6 +128,7 @@ def load_checkpoint(model, path, keep_tokens=None):
     Raises:
         CheckpointError: a file is missing, cut off or damaged, a variable is missing or has another
             shape. The message names the file, the variable and both shapes; the model is unchanged.
+        ValueError: no layer has a name of bert4keras, or `keep_tokens` are no ids.
 
     Example:
 
@@ -148,7 +149,9 @@ def load_checkpoint(model, path, keep_tokens=None):
         )
     if keep_tokens is not None and min(keep_tokens) < 0:
         raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens)}")
-    vocabulary = getattr(model, "_config", {}).get("vocab_size")
+    # a model built with `keep_tokens` knows the size of the vocabulary that they are of
+    reduced = getattr(model, "keep_tokens", None) is not None
+    vocabulary = model._config["vocab_size"] if reduced else None
     with _open(path) as bundle:
         values = [
             _fitting_value(bundle, path, target, keep_tokens, vocabulary) for target in targets

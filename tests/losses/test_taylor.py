@@ -75,6 +75,19 @@ def test_large_logits_stay_finite(order):
     np.testing.assert_allclose(float(value), -np.sum(expected), rtol=1e-3)
 
 
+@pytest.mark.parametrize("order, size", [(2, 1e30), (10, 1e7), (10, 1e30)])
+def test_shares_far_below_float32_have_logarithms(order, size):
+    variable = keras.Variable(np.array([[0, size], [size, -size]], "float32"))
+    objective = backend.value_and_grad(
+        lambda: keras.ops.sum(losses.taylor_crossentropy([0, 0], variable.value, order)), [variable]
+    )
+    value, (gradient,) = compile(objective, [variable])()
+    expected = order * np.log(size) - np.log(float(factorial(order))) + np.log(2)
+    assert float(value) == pytest.approx(expected, rel=1e-4)
+    assert np.isfinite(to_numpy(gradient)).all()
+    assert to_numpy(gradient)[0, 0] == pytest.approx(-1, rel=1e-4)  # f'(0) / f(0)
+
+
 def test_an_id_of_no_class_is_seen():
     found = to_numpy(losses.taylor_crossentropy([1, 5, -1], LOGITS[:3]))
     assert np.isnan(found).tolist() == [False, True, True]

@@ -158,6 +158,11 @@ def test_keep_tokens_of_another_vocabulary(tiny):
         load_checkpoint(model, tiny.checkpoint_path)
     with pytest.raises(ValueError, match="`keep_tokens` must be ids. Received: -1"):
         load_checkpoint(model, tiny.checkpoint_path, keep_tokens=[-1, 1, 2])
+    small = build_transformer_model(tiny.config_path, vocab_size=3)
+    load_checkpoint(small, tiny.checkpoint_path, keep_tokens=[0, 5, 7])
+    full = build_transformer_model(tiny.config_path, tiny.checkpoint_path)
+    tables = [m.get_layer("Embedding-Token").get_weights()[0] for m in (small, full)]
+    np.testing.assert_array_equal(tables[0], tables[1][[0, 5, 7]])
 
 
 def test_what_the_format_has_no_place_for_is_refused(tiny, tmp_path):

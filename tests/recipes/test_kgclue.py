@@ -8,6 +8,7 @@ from recipes.commands import ROOT, head, load, run
 
 from kexue_keras.decoding import PrefixTree
 from kexue_keras.subsequences import longest_common_subsequence
+from kexue_keras.tokenizers import Tokenizer
 
 SMALL = (
     "--config-path None --checkpoint-path None --dict-path None "
@@ -35,6 +36,18 @@ def test_the_command_trains_and_answers(tmp_path):
     )
     lines = [line.split(None, 1)[1].strip() for line in answers.splitlines() if " | " in line]
     assert lines and all(tuple(line.split(" | ")) in facts for line in lines)
+
+
+def test_a_tree_is_of_one_vocabulary(recipe, tmp_path):
+    (tmp_path / "knowledge.tsv").write_text("甲乙\t丙\t丙\n乙甲\t丙\t丙\n", encoding="utf-8")
+    config = recipe.Config(knowledge=(tmp_path / "knowledge.tsv",), output=tmp_path / "run")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    for letters in ("甲乙丙", "丙甲乙", "甲乙丙"):
+        tokenizer = Tokenizer({token: i for i, token in enumerate([*special, *letters])})
+        tree = recipe.open_tree(config, recipe.Encoder(tokenizer, config))
+        starts = {tokenizer.token_dict[letter] for letter in "甲乙"}
+        assert set(tree.next_tokens(())) == starts
+    assert len(list((tmp_path / "run").glob("tree-*.bin"))) == 2
 
 
 def triples():

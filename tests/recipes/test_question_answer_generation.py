@@ -222,6 +222,24 @@ def test_how_often_an_answer_is_sampled_and_what_is_in_the_passage(recipe, write
     assert figures["x_answers_in_passage"] == 0.5 and figures["x_distinct_pairs"] == 3
 
 
+def test_equal_pairs_of_the_pieces_of_a_passage_are_one(writer, monkeypatch):
+    known = writer.encoder.tokenizer.token_dict
+    answers = [[known["二"], known["[SEP]"]]] * 2
+    monkeypatch.setattr(writer.answers_of, "random_sample", lambda p, *_, **__: [answers] * len(p))
+    monkeypatch.setattr(writer, "questions", lambda passages, *_, **__: ["谁？"] * len(passages))
+    long = "一二三四五六七八九。" * 20  # two pieces
+    ((whole,),), ((found,),) = (writer.pairs([text]) for text in ("二。", long))
+    assert (whole.times, found.times) == (2, 4)
+    assert found.in_passage and found[:2] == whole[:2] == ("二", "谁？")
+
+
+def test_passages_of_json_lines_whatever_the_suffix(recipe, tmp_path):
+    for name in ("a.json", "b.jsonl", "c.txt"):
+        line = '{"passage": "一二三"}' if name != "c.txt" else "一二三"
+        (tmp_path / name).write_text(line + "\n", encoding="utf-8")
+        assert recipe.read_passages(tmp_path / name) == ["一二三"]
+
+
 def test_a_question_depends_on_nothing_but_passage_and_answer(writer):
     passages, answers = ["一二三。", "四五六七八。", "一二三。"], ["二", "六七", "三"]
     together = writer.questions(passages, answers)
