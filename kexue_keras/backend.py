@@ -193,11 +193,30 @@ def train_with_xla():
     >>> model.compile("sgd", "mse", jit_compile=backend.train_with_xla())
     """
     name = keras.backend.backend()
-    if name != "tensorflow":
-        return name == "jax"
-    import tensorflow as tf
+    return name == "jax" or (name == "tensorflow" and on_accelerator())
 
-    return bool(tf.config.list_physical_devices("GPU"))
+
+def on_accelerator():
+    """Whether computations run on a GPU or TPU, where products in float32 may be rounded.
+
+    Example:
+
+    >>> from kexue_keras import backend
+    >>> isinstance(backend.on_accelerator(), bool)
+    True
+    """
+    name = keras.backend.backend()
+    if name == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def loops_train_with_xla():

@@ -32,9 +32,11 @@ def test_transitions_start_at_zero_and_learn_faster_with_a_multiplier():
     assert (numpy(layer.trans) == 10).all()
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("spread", [1.0, 55.0, 70.0, 1e4])
-def test_transitions_of_any_spread_sum_as_by_enumeration(spread):
-    """Narrow ones are summed by matrix products, where wide ones would underflow."""
+def test_transitions_of_any_spread_sum_as_by_enumeration(spread, accelerator, monkeypatch):
+    """Narrow ones are summed by matrix products on a CPU, where wide ones would underflow."""
+    monkeypatch.setattr(backend, "on_accelerator", lambda: accelerator)
     trans = spread * np.array([[0, -1, 0], [0, 0, -1], [-1, 0, -0.5]])
     logits = LOGITS.copy()
     logits[0, 0] = [0, -100, -100]  # the best label has no way to go on but to the worst
