@@ -69,7 +69,9 @@ def mitchell_divide(x, y):
     fixed_a, fixed_b = ops.stop_gradient(a), ops.stop_gradient(b)
     # zero, with the gradient of a / b, of which no part overflows before the whole does
     change = (a - fixed_a) / fixed_b - fixed_a * ((b - fixed_b) / fixed_b) / fixed_b
-    return ops.cast(ops.where(regular, _quotient(a, b) + change, x / y), dtype)
+    # the branch that is not taken must not bring its infinite derivatives either
+    exact = ops.where(regular, 1.0, x) / ops.where(regular, 1.0, y)
+    return ops.cast(ops.where(regular, _quotient(a, b) + change, exact), dtype)
 
 
 def mitchell_matmul(a, b, block_size=32):

@@ -56,7 +56,7 @@ def test_bias_add():
 
 def test_the_first_position_of_a_language_model_counts(tmp_path):
     layer, inputs = GatherPositions(first_counts=True), [normal(2, 4, 3), [[0, 1, 0], [1, 0, 0]]]
-    inputs[1] = np.array(inputs[1])
+    inputs[1] = np.array(inputs[1], "int32")
     mask = to_numpy(layer.compute_mask(inputs))
     assert mask.tolist() == [[True, True, False], [True, False, False]]
     check_layer(layer, (inputs,), tmp_path)
