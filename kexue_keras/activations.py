@@ -35,10 +35,7 @@ def taylor_exp(x, order=2, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
-    check_order(order)
-    x, dtype = _high_precision(x)
-    if monotone:
-        x = ops.maximum(x, taylor_minimum(order)[0])
+    x, dtype = _prepared(x, order, monotone)
     return ops.cast(_polynomial(x, 1.0, order), dtype)
 
 
@@ -70,8 +67,12 @@ def taylor_softmax(x, order=2, axis=-1, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
-    x, dtype = _high_precision(x)
-    values = _scaled_values(x, order, axis, monotone)
+    x, dtype = _prepared(x, order, monotone)
+    # f(x) / scale^order instead of f(x); scale is 1 unless x is so large that f would overflow
+    limit = (_LARGEST * math.factorial(order)) ** (1 / order)
+    scale = ops.maximum(ops.max(ops.abs(x), axis=axis, keepdims=True) / limit, 1.0)
+    scale = ops.stop_gradient(scale)
+    values = _polynomial(x / scale, 1 / scale, order)
     return ops.cast(values / ops.sum(values, axis=axis, keepdims=True), dtype)
 
 
@@ -98,26 +99,12 @@ def log_taylor_softmax(x, order=2, axis=-1, monotone=False):
 
     Reference: https://kexue.fm/archives/7919; https://arxiv.org/abs/2011.11538
     """
-    check_order(order)
-    x, dtype = _high_precision(x)
-    if monotone:
-        x = ops.maximum(x, taylor_minimum(order)[0])
+    x, dtype = _prepared(x, order, monotone)
     # log f(x) = order log s + log(f(x) / s^order)
     scale = ops.maximum(ops.stop_gradient(ops.abs(x)), 1.0)
     values = ops.log(_polynomial(x / scale, 1 / scale, order)) + order * ops.log(scale)
     logarithms = values - ops.logsumexp(values, axis=axis, keepdims=True)
     return ops.cast(logarithms, dtype)
-
-
-def _scaled_values(x, order, axis, monotone):
-    """f(x) / scale^order; scale is 1 unless `x` is so large that the sum of f would overflow."""
-    check_order(order)
-    if monotone:
-        x = ops.maximum(x, taylor_minimum(order)[0])
-    limit = (_LARGEST * math.factorial(order)) ** (1 / order)
-    scale = ops.maximum(ops.max(ops.abs(x), axis=axis, keepdims=True) / limit, 1.0)
-    scale = ops.stop_gradient(scale)
-    return _polynomial(x / scale, 1 / scale, order)
 
 
 @functools.lru_cache
@@ -151,12 +138,14 @@ def _polynomial(x, unit, order):
     return result
 
 
-def _high_precision(x):
+def _prepared(x, order, monotone):
+    """`x` in float32 at least, raised to the place of the minimum if `monotone`; and its dtype."""
+    check_order(order)
     x = ops.convert_to_tensor(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if dtype == "float64":
-        return x, dtype
-    return ops.cast(x, "float32"), dtype if "float" in dtype else "float32"
+    if dtype != "float64":
+        x, dtype = ops.cast(x, "float32"), dtype if "float" in dtype else "float32"
+    return (ops.maximum(x, taylor_minimum(order)[0]) if monotone else x), dtype
 
 
 def check_order(order):

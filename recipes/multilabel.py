@@ -42,6 +42,7 @@ from kexue_keras.experiments import (
 )
 from kexue_keras.fine_tuning import fit_to_zero_rate, load_tokenizer
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
+from kexue_keras.metrics.threshold import between
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"
@@ -235,12 +236,8 @@ def best_threshold(truth, scores):
     # equal scores are on one side of any threshold
     ends = np.flatnonzero(np.diff(sorted_scores, append=-np.inf))
     best = ends[values[ends].argmax()]
-    above = sorted_scores[best]
-    if best + 1 == len(sorted_scores):
-        return float(np.nextafter(above, above.dtype.type(-np.inf))), float(values[best])
-    below = sorted_scores[best + 1]
-    middle = below / 2 + above / 2
-    return float(middle if below <= middle < above else below), float(values[best])
+    threshold = between(sorted_scores[::-1], len(sorted_scores) - 1 - best)
+    return threshold, float(values[best])
 
 
 class Comparison:

@@ -225,28 +225,32 @@ class LabelPathLayer(LayerWithLoss):
             ValueError: the layer has no transitions yet, a mask hides positions before visible
                 ones, or `starts` or `ends` hold something else than ids of labels.
         """
-        if not self.built:
-            raise ValueError(f"`{self.name}` has no transitions yet; call it first")
+        self._check_built()
         if self._decode is None:
             self._decode = backend.jit(self._best, self._factors)
         logits = mask_logits(logits, mask)
-        gaps = ops.convert_to_numpy(_has_gap(split_mask(logits)[0]))
-        if gaps.any():
-            raise ValueError(
-                "`mask` must hide positions on the right only. Received: hidden positions before "
-                f"visible ones in sample {int(gaps.argmax())}"
-            )
         starts = _allowed("starts", starts, logits.shape[-1])
         ends = _allowed("ends", ends, logits.shape[-1])
         length = logits.shape[1]
         if length == 1:
             # a hidden position more, for XLA has no loop of no steps on TensorFlow
             logits = ops.pad(logits, ((0, 0), (0, 1), (0, 0)), constant_values=NEVER)
-        return ops.convert_to_numpy(self._decode(logits, starts, ends))[:, :length]
+        path, gaps = (ops.convert_to_numpy(x) for x in self._decode(logits, starts, ends))
+        if gaps.any():
+            raise ValueError(
+                "`mask` must hide positions on the right only. Received: hidden positions before "
+                f"visible ones in sample {int(gaps.argmax())}"
+            )
+        return path[:, :length]
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(f"`{self.name}` has no transitions yet; call it first")
 
     def _best(self, logits, starts, ends):
+        """The paths, and which samples' masks have a gap."""
         mask, logits = split_mask(logits)
-        return self._most_probable(logits, mask, starts, ends)
+        return self._most_probable(logits, mask, starts, ends), _has_gap(mask)
 
     def _sparse_loss(self, y_true, y_pred):
         return self._loss(self._one_hot(y_true, y_pred), y_pred)
@@ -270,8 +274,7 @@ class LabelPathLayer(LayerWithLoss):
         return ops.where(is_label, ops.one_hot(y_true, classes, dtype="float32"), float("nan"))
 
     def _loss(self, labels, y_pred):
-        if not self.built:
-            raise ValueError(f"`{self.name}` has no transitions yet; call it first")
+        self._check_built()
         mask, logits = split_mask(y_pred)
         loss = self._negative_log_likelihood(_visible(labels, mask), logits, mask)
         return ops.where(_has_gap(mask), float("nan"), loss)

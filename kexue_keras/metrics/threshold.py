@@ -151,10 +151,10 @@ def _sweep(scores, if_above, if_below) -> tuple[float, int]:
     right = np.r_[0, np.cumsum(below)] + above.sum() - np.r_[0, np.cumsum(above)]
     gaps = np.r_[0, np.diff(values / 2), 0]
     best = np.lexsort((-gaps, -right))[0]
-    return _between(values, best), int(right[best])
+    return between(values, best), int(right[best])
 
 
-def _between(values: np.ndarray, i: int) -> float:
+def between(values: np.ndarray, i: int) -> float:
     """A number below `values[i]` and not below `values[i - 1]`, midway if there are both.
 
     It is one of the dtype of `values`.
