@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kexue_keras.xiangqi_players import CapturePlayer, RandomPlayer, play_game
+from kexue_keras.xiangqi.players import CapturePlayer, RandomPlayer, play_game
 
 RESULTS = {"red": "1-0", "black": "0-1", None: "1/2-1/2"}
 MAX_PLIES = 50

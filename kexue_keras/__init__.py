@@ -10,41 +10,23 @@ Example:
 """
 
 import importlib
-import os
-import sys
-
-if "tensorflow" not in sys.modules:
-    # TensorFlow turns its faster matrix products on by itself on some processors only; with them a
-    # training step takes four fifths of the time. To be without, set the variable to 0.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
 
 _SUBMODULES = (
     "activations",
-    "backend",
     "datasets",
     "decoding",
     "equations",
-    "experiments",
-    "few_shot",
-    "fine_tuning",
     "layers",
     "losses",
-    "masked_numbers",
     "metrics",
     "models",
-    "move_scorer",
     "ops",
-    "patterns",
     "regularizers",
-    "runs",
-    "seq2seq",
     "similarity",
-    "text_segments",
     "tokenizers",
     "xiangqi",
-    "xiangqi_players",
 )
 
 __all__ = ["__version__", *_SUBMODULES]

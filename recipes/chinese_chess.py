@@ -27,21 +27,22 @@ from pathlib import Path
 from typing import Literal
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, seq2seq
+from kexue_keras import backend, datasets
+from kexue_keras.experiments import seq2seq
 
 # isort: split
 import keras
 import numpy as np
 import tyro
 
-from kexue_keras.data_files import replacing
-from kexue_keras.experiments import options_of
+from kexue_keras.datasets.lines import replacing
+from kexue_keras.experiments.comparison import options_of
+from kexue_keras.experiments.run import Run
 from kexue_keras.models import build_transformer_model
-from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer
-from kexue_keras.runs import Run
-from kexue_keras.vocabulary import check_vocabulary, load_vocab
+from kexue_keras.tokenizers.vocabulary import check_vocabulary, load_vocab
 from kexue_keras.xiangqi import Board
-from kexue_keras.xiangqi_players import CapturePlayer, ModelPlayer, RandomPlayer, play_match
+from kexue_keras.xiangqi.move_scorer import CHARACTERS, SQUARES, MoveScorer
+from kexue_keras.xiangqi.players import CapturePlayer, ModelPlayer, RandomPlayer, play_match
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 TOKENS = {"characters": CHARACTERS, "squares": SQUARES}

@@ -25,12 +25,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from kexue_keras import datasets, seq2seq
+from kexue_keras import datasets
 from kexue_keras.decoding import Generator, PrefixTree
-from kexue_keras.experiments import check_least
+from kexue_keras.experiments import seq2seq
+from kexue_keras.experiments.comparison import check_least
+from kexue_keras.experiments.seq2seq import Options
 from kexue_keras.metrics import exact_match, f1
-from kexue_keras.seq2seq import Options
-from kexue_keras.subsequences import CommonSubsequence, longest_common_subsequence
+from kexue_keras.metrics.subsequences import CommonSubsequence, longest_common_subsequence
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"

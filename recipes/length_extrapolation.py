@@ -29,14 +29,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, experiments, layers
+from kexue_keras import backend, datasets, layers
+from kexue_keras.experiments import comparison as experiments
 
 # isort: split
 import keras
 import numpy as np
 import tyro
 
-from kexue_keras.data_files import DataError, parse_json, read_lines
+from kexue_keras.datasets.lines import DataError, parse_json, read_lines
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask
 

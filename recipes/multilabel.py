@@ -31,8 +31,8 @@ import keras
 import numpy as np
 import tyro
 
-from kexue_keras.data_files import DataError, field, read_objects
-from kexue_keras.experiments import (
+from kexue_keras.datasets.lines import DataError, field, read_objects
+from kexue_keras.experiments.comparison import (
     Experiment,
     check_least,
     options_of,
@@ -40,7 +40,7 @@ from kexue_keras.experiments import (
     summarize,
     trained,
 )
-from kexue_keras.fine_tuning import fit_to_zero_rate, load_tokenizer
+from kexue_keras.experiments.fitting import fit_to_zero_rate, load_tokenizer
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
 from kexue_keras.metrics.threshold import between
 

@@ -26,12 +26,13 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
-from kexue_keras import datasets, seq2seq
-from kexue_keras.data_files import replacing
+from kexue_keras import datasets
+from kexue_keras.datasets.lines import replacing
 from kexue_keras.decoding import Generator
+from kexue_keras.experiments import seq2seq
+from kexue_keras.experiments.seq2seq import Options
 from kexue_keras.metrics import bleu, rouge_l
-from kexue_keras.seq2seq import Options
-from kexue_keras.text_segments import segment
+from kexue_keras.tokenizers.segments import segment
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SMALL = DATA / "small_zh"

@@ -27,7 +27,8 @@ import time
 from pathlib import Path
 
 # before keras: it turns on TensorFlow's faster matrix products
-from kexue_keras import backend, datasets, experiments, layers, models
+from kexue_keras import backend, datasets, layers, models
+from kexue_keras.experiments import comparison as experiments
 
 # isort: split
 import keras
@@ -35,9 +36,9 @@ import numpy as np
 import tyro
 from keras import ops
 
-from kexue_keras.data_files import replacing
-from kexue_keras.fine_tuning import Snapshot, load_tokenizer
-from kexue_keras.layers.label_paths import LabelPathLayer, stepwise_crossentropy
+from kexue_keras.datasets.lines import replacing
+from kexue_keras.experiments.fitting import Snapshot, load_tokenizer
+from kexue_keras.layers.label_lattice import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -33,7 +33,7 @@ import keras
 import numpy as np
 import tyro
 
-from kexue_keras.experiments import (
+from kexue_keras.experiments.comparison import (
     Experiment,
     check_least,
     options_of,
@@ -41,7 +41,7 @@ from kexue_keras.experiments import (
     summarize,
     trained,
 )
-from kexue_keras.fine_tuning import fit_to_zero_rate, load_tokenizer
+from kexue_keras.experiments.fitting import fit_to_zero_rate, load_tokenizer
 from kexue_keras.losses import CoSENT
 from kexue_keras.metrics import optimal_threshold, spearman
 

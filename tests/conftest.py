@@ -22,24 +22,22 @@ def shared() -> Path:
 
 # What runs no tensors, or the real command of a recipe, is tested once, not on every backend.
 _ONCE = (
+    "tests/decoding/constraints/test_host.py",
+    "tests/decoding/prefix_tree/",
+    "tests/decoding/test_auto_regressive.py",
+    "tests/equations/",
     "tests/metrics/",
+    "tests/models/checkpoints/test_protobuf.py",
+    "tests/models/checkpoints/test_sorted_string_table.py",
+    "tests/models/checkpoints/test_tensor_bundle.py",
+    "tests/datasets/test_readers.py",
     "tests/parity/",
     "tests/recipes/",
-    "tests/decoding/test_auto_regressive.py",
-    "tests/decoding/test_host_constraint.py",
-    "tests/decoding/test_prefix_tree",
-    "tests/models/test_protobuf.py",
-    "tests/models/test_sorted_string_table.py",
-    "tests/models/test_tensor_bundle.py",
-    "tests/test_datasets.py",
-    "tests/test_equations.py",
     "tests/test_knowledge_base.py",
     "tests/test_sample_data.py",
     "tests/test_similarity.py",
-    "tests/test_subsequences.py",
-    "tests/test_tokenizers.py",
-    "tests/test_vocabulary.py",
-    "tests/test_xiangqi.py",
+    "tests/tokenizers/",
+    "tests/xiangqi/test_board.py",
 )
 
 

@@ -34,8 +34,9 @@ def test_options_belong_to_their_recipe(text):
     for line in text.splitlines():
         for recipe in re.findall(r"recipes/(\w+)\.py", line)[:1]:
             source = (ROOT / "recipes" / f"{recipe}.py").read_text(encoding="utf-8")
-            source += (ROOT / "kexue_keras" / "seq2seq.py").read_text(encoding="utf-8")
-            source += (ROOT / "kexue_keras" / "few_shot.py").read_text(encoding="utf-8")
+            for module in ("seq2seq", "few_shot"):
+                path = ROOT / "kexue_keras" / "experiments" / f"{module}.py"
+                source += path.read_text(encoding="utf-8")
             for option in re.findall(r"--([a-z][a-z-]+)", line):
                 name = option.removeprefix("no-").replace("-", "_")
                 assert re.search(rf"^    {name}: ", source, re.MULTILINE), (recipe, option)

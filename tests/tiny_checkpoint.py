@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kexue_keras.models import tensor_bundle
+from kexue_keras.models.checkpoints import tensor_bundle
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CHARACTERS = "我你他的是不很好人大小上下天地山水火风花一二三四五六七八九十"

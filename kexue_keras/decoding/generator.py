@@ -6,9 +6,9 @@ from keras import ops
 from kexue_keras import backend
 from kexue_keras.decoding import beam_search, sampling
 from kexue_keras.decoding.cached_transformer import CachedTransformer
-from kexue_keras.decoding.host_constraint import Choices, HostConstraint
+from kexue_keras.decoding.constraints.host import Choices, HostConstraint
+from kexue_keras.decoding.constraints.tree import TreeConstraint, tree_tensors
 from kexue_keras.decoding.prefix_tree import PrefixTree
-from kexue_keras.decoding.tree_constraint import TreeConstraint, tree_tensors
 
 _LENGTHS = (16, 32, 64, 128)
 

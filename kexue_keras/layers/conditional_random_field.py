@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.layers.label_paths import (
+from kexue_keras.layers.label_lattice import (
     LabelPathLayer,
     best_path,
     finite,

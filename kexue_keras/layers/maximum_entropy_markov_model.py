@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kexue_keras.layers.label_paths import (
+from kexue_keras.layers.label_lattice import (
     LabelPathLayer,
     best_path,
     finite,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kexue_keras.subsequences import longest_common_subsequence
+from kexue_keras.metrics.subsequences import longest_common_subsequence
 
 
 def rouge_l(reference: Sequence, candidate: Sequence) -> float:

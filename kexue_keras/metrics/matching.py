@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kexue_keras.subsequences import longest_common_subsequence
+from kexue_keras.metrics.subsequences import longest_common_subsequence
 
 
 def _normalize(text: str) -> str:

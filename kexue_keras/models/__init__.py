@@ -4,14 +4,14 @@
 import kexue_keras.losses
 import kexue_keras.regularizers  # noqa: F401
 from kexue_keras.models.bert import Bert
-from kexue_keras.models.bert4keras_bridge import (
+from kexue_keras.models.builder import build_transformer_model
+from kexue_keras.models.checkpoints.bert4keras import (
     load_bert4keras_weights,
     save_bert4keras_weights,
 )
-from kexue_keras.models.builder import build_transformer_model
-from kexue_keras.models.checkpoint import load_checkpoint, save_checkpoint
+from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
+from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.restricted import restrict_vocabulary
-from kexue_keras.models.tensor_bundle import CheckpointError
 
 __all__ = [
     "Bert",

@@ -4,7 +4,7 @@ import inspect
 import json
 
 from kexue_keras.models.bert import Bert
-from kexue_keras.models.checkpoint import load_checkpoint
+from kexue_keras.models.checkpoints.google import load_checkpoint
 
 _MODELS = {"bert": Bert, "roberta": Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")

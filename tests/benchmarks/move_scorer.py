@@ -13,9 +13,9 @@ import time
 import numpy as np
 
 from kexue_keras import models
-from kexue_keras.move_scorer import CHARACTERS, MoveScorer
 from kexue_keras.xiangqi import Board
-from kexue_keras.xiangqi_players import RandomPlayer
+from kexue_keras.xiangqi.move_scorer import CHARACTERS, MoveScorer
+from kexue_keras.xiangqi.players import RandomPlayer
 
 
 def measure(hidden_size, layers):

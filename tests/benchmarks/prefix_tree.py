@@ -174,7 +174,7 @@ def child(*arguments) -> dict:
 
 def tree_bytes(path: Path) -> tuple[int, int]:
     """Bytes of the automaton and of the payload index."""
-    from kexue_keras.decoding.prefix_tree_file import read_arrays
+    from kexue_keras.decoding.prefix_tree.file import read_arrays
 
     arrays = read_arrays(path)[1]
     index = arrays["payload_start"].nbytes

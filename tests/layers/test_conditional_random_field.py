@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from contract import compile
 from keras import ops
-from layers.test_label_paths import LABELS, LENGTH, LENGTHS, LOGITS, MASK, TRANS, crf_score, numpy
+from layers.test_label_lattice import LABELS, LENGTH, LENGTHS, LOGITS, MASK, TRANS, crf_score, numpy
 
 from kexue_keras import backend, layers
-from kexue_keras.layers.label_paths import log_partition
+from kexue_keras.layers.label_lattice import log_partition
 
 
 def test_log_partition_is_that_of_all_paths():

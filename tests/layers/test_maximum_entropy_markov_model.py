@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from layers.test_label_paths import LABELS, LENGTHS, LOGITS, MASK, TRANS, Y, built, numpy
+from layers.test_label_lattice import LABELS, LENGTHS, LOGITS, MASK, TRANS, Y, built, numpy
 
 from kexue_keras import layers
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint
 
-from kexue_keras.models.tensor_bundle import TensorBundle
+from kexue_keras.models.checkpoints.tensor_bundle import TensorBundle
 
 pytestmark = pytest.mark.parity
 

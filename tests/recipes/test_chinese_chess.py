@@ -15,8 +15,8 @@ from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
 from kexue_keras.models import Bert
-from kexue_keras.move_scorer import CHARACTERS, SQUARES, MoveScorer, ScoredMove
 from kexue_keras.xiangqi import Board, IllegalMove
+from kexue_keras.xiangqi.move_scorer import CHARACTERS, SQUARES, MoveScorer, ScoredMove
 
 pytestmark = pytest.mark.once
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from recipes.commands import load
 
-from kexue_keras.move_scorer import ScoredMove
 from kexue_keras.xiangqi import Board
+from kexue_keras.xiangqi.move_scorer import ScoredMove
 
 pytestmark = pytest.mark.once
 

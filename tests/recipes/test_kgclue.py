@@ -7,7 +7,7 @@ import pytest
 from recipes.commands import ROOT, head, load, run
 
 from kexue_keras.decoding import PrefixTree
-from kexue_keras.subsequences import longest_common_subsequence
+from kexue_keras.metrics.subsequences import longest_common_subsequence
 from kexue_keras.tokenizers import Tokenizer
 
 SMALL = (

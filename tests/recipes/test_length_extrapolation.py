@@ -9,7 +9,7 @@ import tyro
 from keras import ops
 from recipes.commands import interrupt_after, load
 
-from kexue_keras.data_files import DataError
+from kexue_keras.datasets.lines import DataError
 
 pytestmark = pytest.mark.once
 

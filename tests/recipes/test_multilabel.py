@@ -11,7 +11,7 @@ import tyro
 from recipes.commands import ROOT, head, interrupt_after, load
 from tiny_checkpoint import make_tiny_checkpoint
 
-from kexue_keras.data_files import DataError
+from kexue_keras.datasets.lines import DataError
 from kexue_keras.losses import MultilabelCategoricalCrossentropy
 
 pytestmark = pytest.mark.once

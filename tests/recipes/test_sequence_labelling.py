@@ -13,7 +13,7 @@ from recipes.commands import ROOT, interrupt_after, load
 from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
-from kexue_keras.data_files import DataError
+from kexue_keras.datasets.lines import DataError
 from kexue_keras.metrics import entities
 
 pytestmark = pytest.mark.once

@@ -12,7 +12,7 @@ from recipes.commands import ROOT, head, interrupt_after, load
 from scipy.stats import rankdata
 from tiny_checkpoint import make_tiny_checkpoint
 
-from kexue_keras.data_files import DataError
+from kexue_keras.datasets.lines import DataError
 
 pytestmark = pytest.mark.once
 

@@ -1,0 +1,1 @@
+"""What limits the texts of a beam search."""

@@ -1,0 +1,1 @@
+"""Formats of weights: Google's checkpoints and bert4keras's files."""

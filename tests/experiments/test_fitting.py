@@ -1,0 +1,51 @@
+"""Trainings that begin from the same weights, and the rate that falls to zero."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kexue_keras import datasets
+from kexue_keras.experiments.fitting import Snapshot, fit_to_zero_rate
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(16, 3)).astype("float32"), RNG.normal(size=(16, 1)).astype("float32")
+
+
+def small_model():
+    keras.utils.set_random_seed(0)
+    hidden = [keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.5)]
+    return keras.Sequential([keras.Input((3,)), *hidden, keras.layers.Dense(1)])
+
+
+def test_a_restored_model_trains_as_the_first_time():
+    model = small_model()
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    start = Snapshot(model)
+    before = model.get_weights()
+
+    def train(seed):
+        start.restore(np.random.default_rng(seed))
+        for value, old in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(value, old)
+        assert int(model.optimizer.iterations) == 0
+        losses = model.fit(X, Y, epochs=3, shuffle=False, verbose=0).history["loss"]
+        for value, old in zip(model.get_weights(), before, strict=True):
+            assert np.abs(value - old).max() > 0.01  # the rate is not forgotten
+        return losses
+
+    first, second, other = train(1), train(1), train(2)
+    assert first == pytest.approx(second, rel=1e-6)
+    assert first != pytest.approx(other, rel=1e-3)  # another dropout
+
+
+def test_the_rate_falls_to_zero_in_a_straight_line():
+    model = small_model()
+    batches = datasets.Batches(range(16), lambda i: ((X[i],), Y[i]), 4, (3,), fixed=(1,))
+    before = model.get_weights()
+    fit_to_zero_rate(model, "mse", batches, epochs=2, learning_rate=0.1, clipnorm=1.0)
+    schedule = model.optimizer._learning_rate
+    rates = [float(ops.convert_to_numpy(schedule(step))) for step in (0, 2, 4, 8, 9)]
+    np.testing.assert_allclose(rates, [0.1, 0.075, 0.05, 0.0, 0.0], atol=1e-7)
+    assert int(model.optimizer.iterations) == 8 and model.optimizer.clipnorm == 1.0
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(model.get_weights(), before, strict=True))

@@ -1,0 +1,201 @@
+"""The tokenizer, on a small vocabulary of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kexue_keras.tokenizers import Tokenizer, load_vocab
+from kexue_keras.tokenizers import tokenizer as tokenizer_module
+
+TOKENS = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] 今 天 气 很 好 ， 。 ! [ ] mask key ##s un ##able able e "
+    "##c 3 . ##5 5 ς ##ς a ##σ + ( ' t don"
+).split()
+IDS = {token: i for i, token in enumerate(TOKENS)}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer(IDS)
+
+
+def ids(*tokens):
+    return [IDS[token] for token in ("[CLS]", *tokens, "[SEP]")]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", ()),
+        (" \n\t\u3000\u2028", ()),
+        ("今天，Keys好", ("今", "天", "，", "key", "##s", "好")),
+        ("UNABLE", ("un", "##able")),
+        ("é\u0301", ("e",)),
+        ("ec", ("e", "##c")),
+        ("e\x00c\u200b\ufffd\x85", ("e", "##c")),
+        ("e\u2028c", ("e", "[UNK]")),
+        ("3.5", ("3", ".", "5")),
+        ("AΣ σ", ("a", "##ς", "[UNK]")),
+        ("[MASK]", ("[", "mask", "]")),
+        ("天unknown气", ("天", "[UNK]", "气")),
+        ("龙", ("[UNK]",)),
+        ("\ud800", ("[UNK]",)),
+        ("今" * 3 + "\ud800" + "天", ("今", "今", "今", "[UNK]", "天")),
+    ],
+)
+def test_encode(tokenizer, text, tokens):
+    assert tokenizer.encode(text) == (ids(*tokens), [0] * (len(tokens) + 2))
+
+
+def test_cased_keeps_case_and_accents():
+    cased = Tokenizer({**IDS, "é": len(IDS)}, do_lower_case=False)
+    assert cased.encode("é Key")[0] == [2, len(IDS), 1, 3]
+    assert cased.tokenize("é Key") == ["[CLS]", "é", "Key", "[SEP]"]
+
+
+def test_greatest_word_length():
+    tokenizer = Tokenizer({**IDS, "##a": len(IDS)}, word_maxlen=4)
+    assert tokenizer.tokenize("aaaa aaaaa")[1:-1] == ["a", "##a", "##a", "##a", "aaaaa"]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("first", range(0, 9))
+@pytest.mark.parametrize("second", [None, *range(0, 9)])
+def test_truncation_equals_popping_one_by_one(tokenizer, first, second, side):
+    position = -2 if side == "right" else 1
+    for maxlen in range(2 if second is None else 3, 20):
+        rows = [["[CLS]", *TOKENS[5 : 5 + first], "[SEP]"]]
+        if second is not None:
+            rows.append(["[CLS]", *TOKENS[15 : 15 + second], "[SEP]"])
+        given = [list(row) for row in rows]
+        while sum(map(len, rows)) > maxlen + len(rows) - 1:
+            max(rows, key=len).pop(position)
+        expected = [rows[0], *(row[1:] for row in rows[1:])]
+        token_ids, segment_ids = tokenizer.encode(*given, maxlen=maxlen, truncate_from=side)
+        assert tokenizer.ids_to_tokens(token_ids) == [token for row in expected for token in row]
+        assert segment_ids == [i for i, row in enumerate(expected) for _ in row]
+        assert len(token_ids) <= maxlen
+
+
+def test_tokenize_truncates(tokenizer):
+    assert tokenizer.tokenize("今天好", maxlen=4) == ["[CLS]", "今", "天", "[SEP]"]
+    assert tokenizer.tokenize("今天好", maxlen=2) == ["[CLS]", "[SEP]"]
+
+
+@given(
+    st.lists(st.text(st.sampled_from("今天，。key sun ab3.5[]é\0\x85\u2028Σ\ud800")), max_size=8)
+)
+def test_batch_equals_single(texts):
+    tokenizer = Tokenizer(IDS)
+    assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+    pairs = tokenizer.encode_batch(texts, texts[::-1], maxlen=7)
+    singles = [tokenizer.encode(a, b, maxlen=7) for a, b in zip(texts, texts[::-1], strict=True)]
+    assert pairs == singles
+    for text, (token_ids, _) in zip(texts, tokenizer.encode_batch(texts), strict=True):
+        assert tokenizer.tokens_to_ids(tokenizer.tokenize(text)) == token_ids
+
+
+def test_more_texts_than_one_chunk(tokenizer, monkeypatch):
+    texts = ["今天", "keys", "", "好。unable"] * 5
+    whole = tokenizer.encode_batch(texts)
+    monkeypatch.setattr(tokenizer_module, "_CHUNK", 3)
+    monkeypatch.setattr(tokenizer_module, "_MAX_CACHED_WORDS", 1)
+    small = Tokenizer(IDS)
+    assert small.encode_batch(texts) == whole
+    assert len(small._words) <= 3
+
+
+def test_lists_of_tokens_in_a_batch(tokenizer):
+    prompt = ["[CLS]", "[MASK]", "好", "龙", "[SEP]"]
+    encoded = tokenizer.encode_batch(["今", prompt, "天"])
+    assert [row for row, _ in encoded] == [ids("今"), [2, 4, 9, 1, 3], ids("天")]
+    assert prompt == ["[CLS]", "[MASK]", "好", "龙", "[SEP]"]
+    assert tokenizer.encode_batch([]) == []
+
+
+def test_ids_need_not_start_at_zero():
+    tokenizer = Tokenizer({token: 7 * i + 3 for token, i in IDS.items()})
+    assert tokenizer.encode("今keys")[0] == [17, 38, 115, 122, 24]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        (["[CLS]", "今", "天", "，", "key", "##s", "好", "[SEP]"], "今天，keys好"),
+        (["key", "##s", "able"], "keys able"),
+        (["key", "!", "able", "。", "un"], "key! able。un"),
+        (["don", "'", "t", "key"], "don't key"),
+        (["3", ".", "5", "+", "5", "=", "8", ".", "5"], "3.5+5=8.5"),
+        (["(", "a", ")", "key"], "(a) key"),
+        (["##s", "天", "key"], "s天key"),
+        (["", "key"], "key"),
+        (["##", "key"], "key"),
+        ([], ""),
+    ],
+)
+def test_decode(tokenizer, tokens, text):
+    assert tokenizer.decode([], tokens) == text
+
+
+def test_rematch(tokenizer):
+    text = "İ 今e\u0301\x00C[!Keys"
+    tokens = tokenizer.tokenize(text)
+    assert tokens == ["[CLS]", "i", "今", "e", "##c", "[", "!", "key", "##s", "[SEP]"]
+    offsets = [[], [0], [2], [3], [6], [7], [8], [9, 10, 11], [12], []]
+    assert tokenizer.rematch(text, tokens) == offsets
+    assert tokenizer.rematch("AΣ", tokenizer.tokenize("AΣ")) == [[], [0], [1], []]
+
+
+def test_attributes(tokenizer):
+    names = ("pad_id", "unk_id", "start_id", "end_id", "mask_id")
+    assert [getattr(tokenizer, name) for name in names] == [0, 1, 2, 3, 4]
+    assert tokenizer.vocab_size == len(TOKENS)
+    assert Tokenizer({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}).mask_id is None
+    assert tokenizer.token_to_id("龙") == tokenizer.unk_id
+
+
+def test_path(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(TOKENS), encoding="utf-8")
+    assert Tokenizer(path).token_dict == Tokenizer(str(path)).token_dict == load_vocab(path) == IDS
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: Tokenizer({"[UNK]": 0, "[SEP]": 1}), r"`token_dict`.*no \[CLS\]"),
+        (lambda t: Tokenizer(IDS, word_maxlen=0), "`word_maxlen` must be positive. Received: 0"),
+        (lambda t: t.encode("今", maxlen=1), "`maxlen` must be at least 2. Received: 1"),
+        (lambda t: t.encode("今", "天", maxlen=2), "`maxlen` must be at least 3. Received: 2"),
+        (lambda t: t.encode("今", truncate_from="top"), "`truncate_from`.*Received: 'top'"),
+        (lambda t: t.encode_batch(["今"], []), "`seconds` must be as many.*Received: 1 and 0"),
+        (lambda t: t.tokenize("今", maxlen=1), "`maxlen` must be at least 2. Received: 1"),
+        (lambda t: t.id_to_token(999), "`i` must be an id.*Received: 999"),
+        (lambda t: t.rematch("今天", ["天", "今"]), "`tokens` must come from `text`.*'今'"),
+    ],
+)
+def test_bad_values(tokenizer, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(tokenizer)
+
+
+def test_bad_types(tokenizer):
+    with pytest.raises(TypeError, match="`token_dict`.*Received: list"):
+        Tokenizer(TOKENS)
+    with pytest.raises(TypeError, match="lists of texts"):
+        tokenizer.encode_batch("今天")
+
+
+def test_import_needs_no_deep_learning_framework():
+    program = (
+        "import sys, kexue_keras.tokenizers, kexue_keras.datasets\n"
+        "print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"
+    )
+    root = Path(tokenizer_module.__file__).parents[2]
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
