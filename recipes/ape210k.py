@@ -26,12 +26,12 @@ from typing import Literal
 import tyro
 
 from kexue_keras import datasets, equations
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.decoding import Generator
 from kexue_keras.equations.marks import MARKS, mask_numbers, unmask_numbers
 from kexue_keras.experiments import seq2seq
 from kexue_keras.experiments.comparison import check_least
 from kexue_keras.experiments.seq2seq import Options
+from kexue_keras.files import replacing
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

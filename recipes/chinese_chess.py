@@ -35,9 +35,9 @@ import keras
 import numpy as np
 import tyro
 
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.experiments.comparison import options_of
 from kexue_keras.experiments.run import Run
+from kexue_keras.files import replacing
 from kexue_keras.models import build_transformer_model
 from kexue_keras.tokenizers.vocabulary import check_vocabulary, load_vocab
 from kexue_keras.xiangqi import Board

@@ -27,9 +27,9 @@ import numpy as np
 import tyro
 
 from kexue_keras import datasets
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.experiments.comparison import Experiment, check_least, mean_and_spread, options_of
 from kexue_keras.experiments.few_shot import FewShot, Options
+from kexue_keras.files import replacing
 from kexue_keras.patterns import Pattern
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -27,10 +27,10 @@ import numpy as np
 import tyro
 
 from kexue_keras import datasets
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.decoding import Generator
 from kexue_keras.experiments import seq2seq
 from kexue_keras.experiments.seq2seq import Options
+from kexue_keras.files import replacing
 from kexue_keras.metrics import bleu, rouge_l
 from kexue_keras.tokenizers.segments import segment
 

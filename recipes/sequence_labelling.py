@@ -36,8 +36,8 @@ import numpy as np
 import tyro
 from keras import ops
 
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.experiments.fitting import Snapshot, load_tokenizer
+from kexue_keras.files import replacing
 from kexue_keras.layers.label_lattice import LabelPathLayer, stepwise_crossentropy
 from kexue_keras.metrics import entities, entity_f1
 

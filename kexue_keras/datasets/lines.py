@@ -1,15 +1,12 @@
-"""Lines, columns and JSON objects of data files, with errors that name file and line; and files
-that are written whole or not at all.
+"""Lines, columns and JSON objects of data files, with errors that name file and line.
 
 No deep-learning framework is imported.
 """
 
-import contextlib
 import gzip
 import io
 import json
 import lzma
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,26 +21,6 @@ PathLike = str | Path
 
 class DataError(ValueError):
     """A data file is not what it should be; the message is `path:line: what`."""
-
-
-@contextlib.contextmanager
-def replacing(path: PathLike) -> Iterator[Path]:
-    """A temporary path to write to, beside `path`; it is given that name when all went well.
-
-    Example:
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "new" / "notes.txt"
-    >>> with replacing(path) as temporary:
-    ...     _ = temporary.write_text("whole", encoding="utf-8")
-    >>> path.read_text(encoding="utf-8"), [p.name for p in path.parent.iterdir()]
-    ('whole', ['notes.txt'])
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"temporary-{path.name}")
-    yield temporary
-    os.replace(temporary, path)
 
 
 def read_lines(path: PathLike, keep_empty: bool = False) -> Iterator[tuple[int, str]]:

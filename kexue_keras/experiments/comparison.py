@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kexue_keras.datasets.lines import replacing
+from kexue_keras.files import replacing, write_text
 
 Figures = dict[str, float]
 _PLAIN = str | int | float | bool | None
@@ -106,17 +106,6 @@ class Experiment:
                     f"`output`. Received: {self.config.get(name)!r}"
                 )
         return cells
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole file or nothing: under a temporary name, which is then changed.
-
-    Args:
-        path: the file; its directory is made.
-        text: what it is to hold, in UTF-8.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def save_weights(path: str | Path, model, description: Mapping) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from kexue_keras.datasets.lines import replacing
+from kexue_keras.files import replacing, write_text
 
 
 class Run(keras.callbacks.Callback):
@@ -141,8 +141,7 @@ class Run(keras.callbacks.Callback):
             self.model.save_weights(temporary)
 
     def _write(self, name, text):
-        with replacing(self.directory / name) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_text(self.directory / name, text + "\n")
 
     def _check_config(self):
         path = self.directory / "config.json"

@@ -15,9 +15,9 @@ import keras
 from tqdm import tqdm
 
 from kexue_keras import backend, datasets
-from kexue_keras.datasets.lines import replacing
 from kexue_keras.experiments.comparison import options_of
 from kexue_keras.experiments.run import Run
+from kexue_keras.files import write_text
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.models import build_transformer_model
 from kexue_keras.tokenizers import Tokenizer, load_vocab
@@ -136,8 +136,7 @@ def load_tokenizer(options, texts=()):
         characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
         continuations = ["##" + c for c in characters if c.isalnum() and not is_ideograph(c)]
         tokens = SPECIAL_TOKENS + characters + continuations
-        with replacing(path) as temporary:
-            temporary.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(tokens) + "\n")
     return Tokenizer(load_vocab(path)), None
 
 

@@ -1,13 +1,17 @@
 """Layers: attention, masks, embeddings and the parts of a transformer."""
 
 from kexue_keras.layers.attention_mask import AttentionMask
+from kexue_keras.layers.bias_add import BiasAdd
 from kexue_keras.layers.conditional_random_field import ConditionalRandomField
-from kexue_keras.layers.embedding import Embedding, MaskedAdd, PositionEmbedding
+from kexue_keras.layers.embedding import Embedding
 from kexue_keras.layers.feed_forward import FeedForward
-from kexue_keras.layers.language_model_head import BiasAdd, FirstToken, GatherPositions
+from kexue_keras.layers.first_token import FirstToken
+from kexue_keras.layers.gather_positions import GatherPositions
+from kexue_keras.layers.masked_add import MaskedAdd
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.multi_head_attention import MultiHeadAttention
 from kexue_keras.layers.performer_attention import PerformerAttention
+from kexue_keras.layers.position_embedding import PositionEmbedding
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 from kexue_keras.layers.self_terminating import SelfTerminating
 

@@ -1,4 +1,4 @@
-"""Token and position embeddings with bert4keras's arguments."""
+"""Token embeddings with bert4keras's arguments."""
 
 import keras
 from keras import initializers, layers, ops
@@ -95,84 +95,4 @@ class Embedding(layers.Layer):
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
             "mask_zero": self.mask_zero,
-        }
-
-
-@keras.saving.register_keras_serializable(package="kexue_keras")
-class MaskedAdd(layers.Add):
-    """Sum of tensors of the same shape.
-
-    Masking: passes the mask of the first one through. (`keras.layers.Add` drops it if another one
-    has none, as embedded segments.)
-
-    Example:
-
-    >>> import numpy as np
-    >>> from kexue_keras import layers
-    >>> np.asarray(layers.MaskedAdd()([np.ones(2), np.ones(2)])).tolist()
-    [2.0, 2.0]
-    """
-
-    def compute_mask(self, inputs, mask=None):
-        return None if mask is None else mask[0]
-
-
-@keras.saving.register_keras_serializable(package="kexue_keras")
-class PositionEmbedding(layers.Layer):
-    """Adds a learned vector for every position.
-
-    Args:
-        input_dim: number of positions.
-        output_dim: size of a vector; the last axis of the input.
-        embeddings_initializer: initializer of the table.
-
-    Input and output shape: `(batch, length, output_dim)` with `length <= input_dim`.
-
-    Masking: passes a mask through.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from kexue_keras import layers
-    >>> tuple(layers.PositionEmbedding(8, 4)(np.zeros((2, 5, 4), "float32")).shape)
-    (2, 5, 4)
-    """
-
-    def __init__(self, input_dim, output_dim, embeddings_initializer="zeros", **kwargs):
-        super().__init__(**kwargs)
-        self.input_dim = input_dim
-        self.output_dim = output_dim
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        self.embeddings = self.add_weight(
-            shape=(self.input_dim, self.output_dim),
-            initializer=self.embeddings_initializer,
-            name="embeddings",
-        )
-
-    def call(self, inputs):
-        length = inputs.shape[1]
-        if length is not None and length > self.input_dim:
-            raise ValueError(
-                f"The input of {self.name} may have at most {self.input_dim} positions "
-                f"(`input_dim`). Received: {length}"
-            )
-        table = ops.cast(self.embeddings, self.compute_dtype)
-        return inputs + table[: ops.shape(inputs)[1]]
-
-    def lookup(self, positions):
-        """The vectors of the given int positions, `(...) -> (..., output_dim)`."""
-        return ops.take(ops.cast(self.embeddings, self.compute_dtype), positions, axis=0)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
         }

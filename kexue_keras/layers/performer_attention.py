@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.layers.multi_head_attention import HeadProjections
+from kexue_keras.layers.head_projections import HeadProjections
 
 _HIDDEN = -1e30
 _TINY = 1e-18  # its square is a float32 too

@@ -10,7 +10,6 @@ from kexue_keras.datasets.lines import (
     read_columns,
     read_lines,
     read_objects,
-    replacing,
 )
 
 pytestmark = pytest.mark.once
@@ -57,15 +56,3 @@ def test_json_errors_count_lines(path):
     with pytest.raises(DataError, match="'a' must be Unicode. Received: half a character"):
         field(parse_json('{"a": "\\ud83d"}', path, 1), "a", str, "here")
     assert field(parse_json('{"a": "\\ud83d\\ude00"}', path, 1), "a", str, "here") == "😀"
-
-
-def test_a_file_is_replaced_when_all_went_well_only(tmp_path):
-    path = tmp_path / "folder" / "notes.txt"
-    with replacing(path) as temporary:
-        temporary.write_text("first", encoding="utf-8")
-        assert not path.exists() and temporary.suffix == ".txt"
-    with pytest.raises(KeyError, match="in between"):
-        with replacing(path) as temporary:
-            temporary.write_text("second", encoding="utf-8")
-            raise KeyError("in between")
-    assert path.read_text(encoding="utf-8") == "first"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kexue_keras.datasets import lines as data_files
+from kexue_keras import files
 from kexue_keras.experiments import comparison as experiments
 from kexue_keras.experiments.comparison import (
     Experiment,
@@ -62,7 +62,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(data_files.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         experiment.keep({"score": 2}, seed=1)
     assert path.read_bytes() == before and experiment.get(seed=1) is None

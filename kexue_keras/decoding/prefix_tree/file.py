@@ -8,12 +8,13 @@ the header itself. Opening reads the header alone, so it takes the same time wha
 import json
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from kexue_keras.files import replacing
 
 MAGIC = b"KXPREFIX"
 FORMAT_VERSION = 2
@@ -48,35 +49,20 @@ def write_arrays(path: str | Path, meta: Mapping[str, int], arrays: Mapping[str,
     for name, array in arrays.items():
         sections[name] = [array.dtype.str, len(array), position]
         position += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(bytes(HEADER_SIZE))
-            checksum = 0
-            for array in arrays.values():
-                content = memoryview(np.ascontiguousarray(array).view(np.uint8))
-                for start in range(0, len(content), _COPY_BYTES):
-                    piece = content[start : start + _COPY_BYTES]
-                    checksum = zlib.crc32(piece, checksum)
-                    file.write(piece)
-                padding = bytes(-len(content) % _ALIGNMENT)
-                checksum = zlib.crc32(padding, checksum)
-                file.write(padding)
-            file.seek(0)
-            file.write(_header(dict(meta), sections, position, checksum))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing(path) as temporary, open(temporary, "xb") as file:
+        file.write(bytes(HEADER_SIZE))
+        checksum = 0
+        for array in arrays.values():
+            content = memoryview(np.ascontiguousarray(array).view(np.uint8))
+            for start in range(0, len(content), _COPY_BYTES):
+                piece = content[start : start + _COPY_BYTES]
+                checksum = zlib.crc32(piece, checksum)
+                file.write(piece)
+            padding = bytes(-len(content) % _ALIGNMENT)
+            checksum = zlib.crc32(padding, checksum)
+            file.write(padding)
+        file.seek(0)
+        file.write(_header(dict(meta), sections, position, checksum))
 
 
 def _header(meta: dict, sections: dict, file_size: int, checksum: int) -> bytes:

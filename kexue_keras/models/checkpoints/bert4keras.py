@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 from functools import partial
 
 import h5py
@@ -10,7 +9,8 @@ import keras
 import numpy as np
 
 from kexue_keras import layers
-from kexue_keras.layers.multi_head_attention import HeadProjections
+from kexue_keras.files import replacing
+from kexue_keras.layers.head_projections import HeadProjections
 from kexue_keras.models.checkpoints.google import refuse_lora
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
 
@@ -91,23 +91,17 @@ def save_bert4keras_weights(model, path):
     if not path.endswith(".h5") or path.endswith(".weights.h5"):
         raise ValueError(f'`path` must end in ".h5" and not in ".weights.h5". Received: {path!r}')
     refuse_lora(model)
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        with h5py.File(temporary, "w") as file:
-            targets = _layers_with_weights(model)
-            _write_names(file, "layer_names", [layer.name for layer in targets])
-            for layer in targets:
-                group = file.create_group(layer.name)
-                parts = _parts(layer)
-                names = _unique(layer.name, [part for part, _ in parts])
-                _write_names(group, "weight_names", names)
-                for name, (_, variable) in zip(names, parts, strict=True):
-                    value = keras.ops.cast(variable.value, "float32")
-                    group.create_dataset(name, data=keras.ops.convert_to_numpy(value))
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        targets = _layers_with_weights(model)
+        _write_names(file, "layer_names", [layer.name for layer in targets])
+        for layer in targets:
+            group = file.create_group(layer.name)
+            parts = _parts(layer)
+            names = _unique(layer.name, [part for part, _ in parts])
+            _write_names(group, "weight_names", names)
+            for name, (_, variable) in zip(names, parts, strict=True):
+                value = keras.ops.cast(variable.value, "float32")
+                group.create_dataset(name, data=keras.ops.convert_to_numpy(value))
 
 
 def _layers_with_weights(model):

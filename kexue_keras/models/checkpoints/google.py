@@ -3,12 +3,12 @@
 import dataclasses
 import os
 import re
-import secrets
 import zipfile
 import zlib
 
 import numpy as np
 
+from kexue_keras.files import replacing
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
 from kexue_keras.models.checkpoints.tensor_bundle import write as write_bundle
 
@@ -224,14 +224,8 @@ def save_checkpoint(model, path):
     if not path.endswith(".npz"):
         write_bundle(path, tensors)
         return
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **tensors)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with replacing(path) as temporary:
+        np.savez(temporary, **tensors)
 
 
 def refuse_lora(model):

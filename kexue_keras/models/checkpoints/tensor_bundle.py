@@ -19,7 +19,6 @@ import difflib
 import math
 import mmap
 import os
-import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kexue_keras.files import replacing
 from kexue_keras.models.checkpoints.protobuf import (
     MalformedError,
     decode_fields,
@@ -274,11 +274,10 @@ def write(prefix: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> 
     arrays = {name.encode(): _little_endian(name, array) for name, array in tensors.items()}
     if b"" in arrays:
         raise CheckpointError(f"{prefix}: a variable name must not be empty")
-    temporary = f"{prefix}.{secrets.token_hex(4)}.tmp"
-    temporary_data, temporary_index = temporary + "-data", temporary + "-index"
     table = {b"": _encode_header()}
-    try:
-        with open(temporary_data, "xb") as file:
+    # the index is renamed last, and both are written before either is renamed
+    with replacing(prefix + ".index") as index, replacing(prefix + ".data-00000-of-00001") as data:
+        with open(data, "xb") as file:
             for key in sorted(arrays):
                 dtype_number, array = arrays[key]
                 raw = array.reshape(-1).view(np.uint8)
@@ -286,20 +285,7 @@ def write(prefix: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> 
                     dtype_number, array.shape, file.tell(), raw.nbytes, masked_crc(raw)
                 )
                 raw.tofile(file)
-            _flush(file)
-        with open(temporary_index, "xb") as file:
-            file.write(encode_table(table))
-            _flush(file)
-        os.replace(temporary_data, prefix + ".data-00000-of-00001")
-        os.replace(temporary_index, prefix + ".index")
-    finally:
-        for path in (temporary_data, temporary_index):
-            Path(path).unlink(missing_ok=True)
-
-
-def _flush(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        index.write_bytes(encode_table(table))
 
 
 def _little_endian(name: str, array: np.ndarray) -> tuple[int, np.ndarray]:

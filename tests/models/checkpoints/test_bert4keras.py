@@ -14,8 +14,8 @@ from kexue_keras.models import (
     CheckpointError,
     load_bert4keras_weights,
     save_bert4keras_weights,
-    tensor_bundle,
 )
+from kexue_keras.models.checkpoints import tensor_bundle
 
 ATTENTION = "Transformer-0-MultiHeadSelfAttention"
 FEED_FORWARD = "Transformer-0-FeedForward"

@@ -15,8 +15,8 @@ from kexue_keras.models import (
     load_checkpoint,
     save_bert4keras_weights,
     save_checkpoint,
-    tensor_bundle,
 )
+from kexue_keras.models.checkpoints import tensor_bundle
 
 PROJECT = Path(__file__).parents[3]
 TOKEN_IDS = np.array([[2, 7, 9, 3, 11, 12, 3, 0], [2, 8, 0, 10, 3, 0, 0, 0]], "int32")

@@ -1,4 +1,4 @@
-"""Small layers of a language model's head."""
+"""The vectors at some positions of every sequence."""
 
 import keras
 from keras import layers, ops
@@ -54,63 +54,3 @@ class GatherPositions(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "first_counts": self.first_counts}
-
-
-@keras.saving.register_keras_serializable(package="kexue_keras")
-class FirstToken(layers.Layer):
-    """Picks the first vector of every sequence, BERT's [CLS].
-
-    Input shape: `(batch, length, features)`. Output shape: `(batch, features)`.
-
-    Masking: drops the mask.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from kexue_keras import layers
-    >>> tuple(layers.FirstToken()(np.zeros((2, 3, 4))).shape)
-    (2, 4)
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, inputs):
-        return inputs[:, 0]
-
-    def compute_mask(self, inputs, mask=None):
-        return None
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], *input_shape[2:])
-
-
-@keras.saving.register_keras_serializable(package="kexue_keras")
-class BiasAdd(layers.Layer):
-    """Adds a learned bias to the last axis; with `only`, a list of int, these entries of it.
-
-    Input and output shape: `(..., features)`, or `(..., len(only))`.
-
-    Masking: passes a mask through.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from kexue_keras import layers
-    >>> np.asarray(layers.BiasAdd()(np.ones((1, 2)))).tolist()
-    [[1.0, 1.0]]
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
-
-    def call(self, inputs, only=None):
-        return inputs + (self.bias if only is None else ops.take(self.bias, only, axis=0))
-
-    def compute_output_spec(self, inputs, only=None):
-        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

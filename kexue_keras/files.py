@@ -1,0 +1,58 @@
+"""Files that are written whole or not at all. No deep-learning framework is imported."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path to write to, beside `path`; it is given that name when all went well.
+
+    What was there stays whole until then. After an error or an interruption the temporary file is
+    gone; its name holds a random number, so that no two processes share it. It ends like `path`,
+    as what tells formats by endings needs it.
+
+    Args:
+        path: the file to write; its directory is made.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "new" / "notes.txt"
+    >>> with replacing(path) as temporary:
+    ...     _ = temporary.write_text("whole", encoding="utf-8")
+    >>> path.read_text(encoding="utf-8"), [p.name for p in path.parent.iterdir()]
+    ('whole', ['notes.txt'])
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"temporary-{secrets.token_hex(8)}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:  # on the disk before it has the name
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a whole text file or nothing.
+
+    Args:
+        path: the file; its directory is made.
+        text: what it is to hold, in UTF-8.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> write_text(path, "whole")
+    >>> path.read_text(encoding="utf-8")
+    'whole'
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
