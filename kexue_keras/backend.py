@@ -6,6 +6,7 @@ training, gradient penalty, multi-task ...) is written once, as `TrainStep.step`
 """
 
 import ctypes
+import difflib
 import functools
 import platform
 
@@ -13,7 +14,15 @@ import keras
 from keras import ops
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
-__all__ = ["TrainStep", "jit", "reuse_freed_memory", "train_with_xla", "value_and_grad"]
+__all__ = [
+    "TrainStep",
+    "jit",
+    "layer_of",
+    "layers_of",
+    "reuse_freed_memory",
+    "train_with_xla",
+    "value_and_grad",
+]
 
 
 class _RecordingScope(keras.StatelessScope):
@@ -246,6 +255,51 @@ def reuse_freed_memory():
     library = ctypes.CDLL(None)
     library.mallopt(trim_threshold, 1 << 30)
     library.mallopt(mmap_threshold, 1 << 30)
+
+
+def layers_of(model):
+    """All layers inside a model or layer, those of nested models too; a list, each layer once.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> inner = keras.Sequential([keras.layers.Dense(1, name="dense")])
+    >>> [layer.name for layer in backend.layers_of(keras.Sequential([inner], name="outer"))][-1]
+    'dense'
+    """
+    found = model._flatten_layers(include_self=False, recursive=True)
+    return list({id(layer): layer for layer in found}.values())
+
+
+def layer_of(model, name):
+    """The one layer of that name, wherever it is nested in the model.
+
+    Args:
+        model: a `keras.Model` or layer.
+        name: name of the layer.
+
+    Raises:
+        ValueError: no layer has the name, or two have.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="score")])
+    >>> backend.layer_of(model, "score").units
+    1
+    """
+    found = [layer for layer in layers_of(model) if layer.name == name]
+    if len(found) != 1:
+        names = sorted({layer.name for layer in layers_of(model)})
+        close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+        hint = f" (close to it: {', '.join(close)})" if close and not found else ""
+        raise ValueError(
+            f"`model` must have exactly one layer of the name {name!r}. "
+            f"Received: {model.name!r} with {len(found)}{hint}"
+        )
+    return found[0]
 
 
 def _replicas():
