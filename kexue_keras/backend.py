@@ -228,6 +228,12 @@ def on_accelerator():
     return torch.cuda.is_available()
 
 
+def has_fused_attention():
+    """Whether `keras.ops.dot_product_attention` is one kernel that keeps no scores: JAX on
+    accelerators. Elsewhere it is the same products as anybody's."""
+    return keras.backend.backend() == "jax" and on_accelerator()
+
+
 def loops_train_with_xla():
     """Whether XLA can differentiate loops over a sequence (`scan`): not on TensorFlow.
 

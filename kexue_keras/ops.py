@@ -8,6 +8,12 @@ the exact operation (straight-through), so that a layer can be trained on it.
 import keras
 from keras import ops
 
+LOWEST = -1e30
+"""The score of what must not be chosen: after a softmax it is 0, and it is never the largest.
+
+Not -inf, whose differences and products with 0 are NaN, in values and in gradients; and far enough
+from the smallest float32, -3.4e38, for sums of some such scores to be finite."""
+
 _ONE = 0x3F800000  # bits of 1.0
 _SMALLEST = 0x00800000  # of the smallest normal number
 _LARGEST = 0x7F7FFFFF  # of the largest finite number

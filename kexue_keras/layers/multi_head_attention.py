@@ -1,29 +1,42 @@
 """Multi-head attention with bert4keras's arguments."""
 
+import functools
 import math
+import operator
 
 import keras
 from keras import layers, ops
 
+from kexue_keras import backend
 from kexue_keras.activations import taylor_exp
+from kexue_keras.layers.attention_part import AttentionPart
 from kexue_keras.layers.head_projections import HeadProjections
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
+from kexue_keras.ops import LOWEST
 
 _CHOICES = {
     "attention_scale": ("sqrt_dim", "entropy_invariant"),
     "normalizer": ("softmax", "taylor_softmax"),
     "position": (None, "rotary", "relative"),
 }
+# by the rank of the keys: without a batch axis, ordinary, and each query's own
+_SCORES = {3: "bhqd,hkd->bhqk", 4: "bhqd,bhkd->bhqk", 5: "bhqd,bqhkd->bhqk"}
+_VALUES = {3: "bhqk,hkd->bhqd", 4: "bhqk,bhkd->bhqd", 5: "bhqk,bqhkd->bhqd"}
+# by the rank of the vectors of distances
+_DISTANCE_SCORES = {3: "bhqd,qkd->bhqk", 4: "bhqd,bqkd->bhqk"}
+_DISTANCE_VALUES = {3: "bhqk,qkd->bhqd", 4: "bhqk,bqkd->bhqd"}
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class MultiHeadAttention(HeadProjections):
     """Multi-head dot-product attention.
 
-    `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
-    computed in float32 whatever the compute dtype is.
+    `softmax(Q K^T / sqrt(head_size)) V` per head. Products are computed in the compute dtype, the
+    softmax in float32; of a training step in half precision only the weights in half precision are
+    kept. Where the backend has a fused kernel (JAX on accelerators) plain softmax attention without
+    dropout of its weights takes it, and no score is kept at all.
 
-    The parts (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
+    The steps (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
     because a decoder that caches keys and values composes them differently.
 
     Args:
@@ -50,6 +63,9 @@ class MultiHeadAttention(HeadProjections):
             and `value` to `key`.
         attention_mask: bool, `(batch, queries or 1, keys)`, True where a query may look. Every
             query must see at least one key. If given, it is the whole mask.
+        positions: int32 `(length,)` or `(batch, length)`, of query and key in self-attention with
+            rotary or relative positions; by default 0, 1, 2, ...
+        bias: floating, added to the scores, broadcastable to `(batch, heads, queries, keys)`.
 
     Output shape: `(batch, queries, output_size)`.
 
@@ -114,6 +130,8 @@ class MultiHeadAttention(HeadProjections):
         key=None,
         value=None,
         attention_mask=None,
+        positions=None,
+        bias=None,
         mask=None,
         query_mask=None,
         key_mask=None,
@@ -124,18 +142,21 @@ class MultiHeadAttention(HeadProjections):
             key, key_mask = query, query_mask if mask is None else mask
         elif mask is not None:
             raise ValueError("`mask` goes without `key`; use `key_mask`. Received both")
+        elif positions is not None:
+            raise ValueError("`positions` are of self-attention, without `key`. Received both")
         if value is None:
             value = key
         if attention_mask is None and key_mask is not None:
             attention_mask = key_mask[:, None, :]
-        attended = self.attend(
-            self.project_query(query),
-            self.project_key(key),
-            self.project_value(value),
+        part = AttentionPart(
+            heads_first(self.project_key(key, positions)),
+            heads_first(self.project_value(value)),
             attention_mask,
-            training=training,
+            positions,
+            bias,
         )
-        return self.merge_heads(attended)
+        query = self.project_query(query, positions)
+        return self.merge_heads(self.attend(query, [part], positions, training=training))
 
     def project_query(self, x, positions=None):
         """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled.
@@ -151,63 +172,108 @@ class MultiHeadAttention(HeadProjections):
         return self._placed(self._split(self.key_dense(x)), positions)
 
     def _placed(self, x, positions):
-        return apply_rotary_positions(x, positions) if self.position == "rotary" else x
+        if self.position != "rotary":
+            return x
+        return ops.cast(apply_rotary_positions(x, positions), self.compute_dtype)
 
     def project_value(self, x):
         """`(batch, length, features)` -> values `(batch, length, heads, head_size)`."""
         return self._split(self.value_dense(x))
 
-    def attend(self, query, key, value, attention_mask=None, training=False):
-        """Weighted mean of the values for every query.
+    def attend(self, query, parts, positions=None, training=False):
+        """Weighted mean of the values for every query: one softmax over all parts.
 
         Args:
             query: `(batch, queries, heads, head_size)`, already scaled.
-            key, value: `(batch, keys, heads, head_size)`.
-            attention_mask: bool `(batch, queries or 1, keys)` or None.
+            parts: list of `AttentionPart`.
+            positions: int32 `(queries,)`, `(batch, queries)` or `(batch, 1)`, of the queries;
+                needed by relative positions only, by default 0, 1, 2, ...
+            training: whether weights are dropped.
 
         Returns:
             `(batch, queries, heads, head_size)`.
         """
-        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
-        scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
-        if self.position == "relative":
-            sizes = ops.shape(query)[1], ops.shape(key)[1]
-            distances = relative_positions(*sizes, self._head_size)
-            scores = scores + ops.einsum("bqhd,qkd->bhqk", query, distances)
-        visible = None if attention_mask is None else ops.expand_dims(attention_mask, 1)
-        weights = self.normalize(scores, visible)
-        weights = ops.cast(weights, value.dtype)
+        if len(parts) == 1 and self._takes_fused_kernel(parts[0], training):
+            key, value, visible = parts[0][:3]
+            visible = None if visible is None else ops.expand_dims(visible, 1)
+            key, value = heads_first(key), heads_first(value)
+            return ops.dot_product_attention(query, key, value, mask=visible, scale=1.0)
+        query = heads_first(ops.cast(query, self.compute_dtype))
+        distances = [self._distances(query, part, positions) for part in parts]
+        scores = [self._scores(query, *pair) for pair in zip(parts, distances, strict=True)]
+        visible = _visible(parts, scores)
+        joined = scores[0] if len(parts) == 1 else ops.concatenate(scores, axis=-1)
+        weights = ops.cast(self.normalize(joined, visible), self.compute_dtype)
         weights = self.dropout_layer(weights, training=training)
-        attended = ops.einsum("bhqk,bkhd->bqhd", weights, value)
-        if self.position == "relative":
-            distances = ops.cast(distances, value.dtype)
-            attended = attended + ops.einsum("bhqk,qkd->bqhd", weights, distances)
-        return attended
+        sums, start = [], 0
+        for part, vectors, of_part in zip(parts, distances, scores, strict=True):
+            taken = weights
+            if len(parts) > 1:
+                taken = weights[..., start : start + of_part.shape[-1]]
+                start += of_part.shape[-1]
+            value = ops.cast(part.value, self.compute_dtype)
+            sums.append(ops.einsum(_VALUES[len(value.shape)], taken, value))
+            if vectors is not None:
+                sums.append(ops.einsum(_DISTANCE_VALUES[len(vectors.shape)], taken, vectors))
+        return heads_first(functools.reduce(operator.add, sums))
+
+    def _takes_fused_kernel(self, part, training):
+        plain = (self.attention_scale, self.normalizer) == ("sqrt_dim", "softmax")
+        plain = plain and self.position != "relative" and part.bias is None
+        dropped = self.dropout and training
+        return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()
+
+    def _distances(self, query, part, positions):
+        """Vectors of the distances from queries to keys, `([batch,] queries or 1, keys, size)`."""
+        if self.position != "relative":
+            return None
+        queries = ops.shape(query)[2] if positions is None else positions
+        keys = ops.shape(part.key)[-2] if part.positions is None else part.positions
+        vectors = relative_positions(queries, keys, self._head_size)
+        return ops.cast(vectors, self.compute_dtype)
+
+    def _scores(self, query, part, distances):
+        key = ops.cast(part.key, self.compute_dtype)
+        scores = ops.einsum(_SCORES[len(key.shape)], query, key)
+        if distances is not None:
+            scores += ops.einsum(_DISTANCE_SCORES[len(distances.shape)], query, distances)
+        return scores if part.bias is None else scores + ops.cast(part.bias, scores.dtype)
 
     def normalize(self, scores, visible=None):
-        """Attention weights of scaled dot products.
+        """Attention weights of scaled dot products, computed in float32.
 
         Args:
-            scores: float32 `(..., queries, keys)`.
+            scores: floating `(..., queries, keys)`.
             visible: bool, broadcastable to `scores`, or None.
 
         Returns:
-            float32, of the shape of `scores`; the last axis sums to 1, hidden keys get 0.
+            Of the shape and dtype of `scores`; the last axis sums to 1, hidden keys get 0.
         """
         if scores.shape[-1] == 1:
             return ops.ones_like(scores)  # Keras warns about a softmax of one number
-        if self.attention_scale == "entropy_invariant":
-            seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
-            count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
-            # a hidden query, say of padding, may see nothing
-            scores = scores * (ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length))
+        dtype = keras.backend.standardize_dtype(scores.dtype)
+        scale = self._entropy_scale(scores, visible)
+        if self.normalizer == "softmax" and dtype in ("float16", "bfloat16"):
+            scores = scores if scale is None else ops.cast(scores * scale, dtype)
+            return half_precision_softmax(scores, visible)
+        if dtype in ("float16", "bfloat16"):
+            scores = ops.cast(scores, "float32")
+        scores = scores if scale is None else scores * scale
         if self.normalizer == "softmax":
-            scores = scores if visible is None else ops.where(visible, scores, -1e30)
+            scores = scores if visible is None else ops.where(visible, scores, LOWEST)
             return ops.softmax(scores, axis=-1)
         weights = taylor_exp(scores)
         weights = weights if visible is None else ops.where(visible, weights, 0.0)
         total = ops.sum(weights, axis=-1, keepdims=True)
-        return weights / ops.maximum(total, 1e-30)
+        return ops.cast(weights / ops.maximum(total, 1e-30), dtype)
+
+    def _entropy_scale(self, scores, visible):
+        if self.attention_scale != "entropy_invariant":
+            return None
+        seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
+        count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
+        # a hidden query, say of padding, may see nothing
+        return ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length)
 
     def compute_mask(self, query, mask=None):
         return mask
@@ -221,3 +287,52 @@ class MultiHeadAttention(HeadProjections):
             "position": self.position,
             "dropout": self.dropout,
         }
+
+
+def heads_first(x):
+    """`(batch, length, heads, size)` to `(batch, heads, length, size)`, and back."""
+    return ops.transpose(x, (0, 2, 1, 3))
+
+
+def half_precision_softmax(scores, visible=None):
+    """Softmax over the last axis in float32, of which only the result is kept for the gradient.
+
+    Args:
+        scores: float16 or bfloat16.
+        visible: bool, broadcastable to `scores`, or None.
+
+    Returns:
+        Of the shape and dtype of `scores`, 0 where not visible.
+    """
+    dtype = scores.dtype
+
+    @ops.custom_gradient
+    def softmax(scores):
+        wide = ops.cast(scores, "float32")
+        wide = wide if visible is None else ops.where(visible, wide, LOWEST)
+        weights = ops.cast(ops.softmax(wide, axis=-1), dtype)
+
+        def gradient(*args, upstream=None):
+            (upstream,) = args if upstream is None else (upstream,)
+            w, g = ops.cast(weights, "float32"), ops.cast(upstream, "float32")
+            found = w * (g - ops.sum(w * g, axis=-1, keepdims=True))
+            found = found if visible is None else ops.where(visible, found, 0.0)
+            return ops.cast(found, dtype)
+
+        return weights, gradient
+
+    return softmax(scores)
+
+
+def _visible(parts, scores):
+    """The masks of all parts as one, broadcastable to the joined scores."""
+    if all(part.visible is None for part in parts):
+        return None
+    if len(parts) == 1:
+        return ops.expand_dims(parts[0].visible, 1)
+    masks = []
+    for part, of_part in zip(parts, scores, strict=True):
+        shape = (of_part.shape[0], 1, *of_part.shape[2:])
+        mask = True if part.visible is None else ops.expand_dims(part.visible, 1)
+        masks.append(ops.broadcast_to(mask, shape))
+    return ops.concatenate(masks, axis=-1)
