@@ -22,9 +22,9 @@ _CHOICES = {
 # by the rank of the keys: without a batch axis, ordinary, and each query's own
 _SCORES = {3: "bhqd,hkd->bhqk", 4: "bhqd,bhkd->bhqk", 5: "bhqd,bqhkd->bhqk"}
 _VALUES = {3: "bhqk,hkd->bhqd", 4: "bhqk,bhkd->bhqd", 5: "bhqk,bqhkd->bhqd"}
-# by the rank of the vectors of distances
-_DISTANCE_SCORES = {3: "bhqd,qkd->bhqk", 4: "bhqd,bqkd->bhqk"}
-_DISTANCE_VALUES = {3: "bhqk,qkd->bhqd", 4: "bhqk,bqkd->bhqd"}
+# by the axes of the vectors of distances
+_DISTANCE_SCORES = {"qkd": "bhqd,qkd->bhqk", "bkd": "bhqd,bkd->bhqk", "bqkd": "bhqd,bqkd->bhqk"}
+_DISTANCE_VALUES = {"qkd": "bhqk,qkd->bhqd", "bkd": "bhqk,bkd->bhqd", "bqkd": "bhqk,bqkd->bhqd"}
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -214,7 +214,7 @@ class MultiHeadAttention(HeadProjections):
             value = ops.cast(part.value, self.compute_dtype)
             sums.append(ops.einsum(_VALUES[len(value.shape)], taken, value))
             if vectors is not None:
-                sums.append(ops.einsum(_DISTANCE_VALUES[len(vectors.shape)], taken, vectors))
+                sums.append(ops.einsum(_DISTANCE_VALUES[vectors[0]], taken, vectors[1]))
         return heads_first(functools.reduce(operator.add, sums))
 
     def _takes_fused_kernel(self, part, training):
@@ -224,19 +224,22 @@ class MultiHeadAttention(HeadProjections):
         return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()
 
     def _distances(self, query, part, positions):
-        """Vectors of the distances from queries to keys, `([batch,] queries or 1, keys, size)`."""
+        """Vectors of the distances from queries to keys, after the names of their axes, or None."""
         if self.position != "relative":
             return None
         queries = ops.shape(query)[2] if positions is None else positions
         keys = ops.shape(part.key)[-2] if part.positions is None else part.positions
-        vectors = relative_positions(queries, keys, self._head_size)
-        return ops.cast(vectors, self.compute_dtype)
+        vectors = ops.cast(relative_positions(queries, keys, self._head_size), self.compute_dtype)
+        if len(vectors.shape) == 3:
+            return "qkd", vectors
+        one_place = vectors.shape[1] == 1  # all queries of a sample stand there
+        return ("bkd", vectors[:, 0]) if one_place else ("bqkd", vectors)
 
     def _scores(self, query, part, distances):
         key = ops.cast(part.key, self.compute_dtype)
         scores = ops.einsum(_SCORES[len(key.shape)], query, key)
         if distances is not None:
-            scores += ops.einsum(_DISTANCE_SCORES[len(distances.shape)], query, distances)
+            scores += ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
         return scores if part.bias is None else scores + ops.cast(part.bias, scores.dtype)
 
     def normalize(self, scores, visible=None):

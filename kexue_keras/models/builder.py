@@ -70,6 +70,8 @@ def build_transformer_model(
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
+    if with_pool or "with_pool" in known:
+        config["with_pool"] = with_pool
     for name, value in config.items():
         name = _CONFIG_NAMES.get(name, name)
         if name not in known and name not in _KERAS_ARGUMENTS:
@@ -86,8 +88,6 @@ def build_transformer_model(
             f"Received: config_path={config_path!r}"
         )
     arguments.update(application=application, with_mlm=with_mlm, keep_tokens=keep_tokens)
-    if with_pool or "with_pool" in known:
-        arguments["with_pool"] = with_pool
     keras_name = arguments.pop("name", None)
     if family in _MODELS:
         transformer = _MODELS[family](**arguments, name=keras_name)

@@ -127,16 +127,17 @@ def blueprints_of(model):
             blueprint = container.blueprint
             found[id(blueprint.token_embedding())] = blueprint
     for container in containers:
-        by_name = {layer.name: layer for layer in container.layers}
         for layer in container.layers:
             described = isinstance(layer, layers.Embedding) and layer.blueprint is not None
             if described and id(layer) not in found:
-                found[id(layer)] = _adopt(layer, by_name)
+                found[id(layer)] = _adopt(layer, container)
     return list(found.values())
 
 
-def _adopt(embedding, by_name):
-    config = {k: v for k, v in embedding.blueprint.items()}
+def _adopt(embedding, container):
+    """The blueprint of the transformer that `embedding` describes, with a model's layers."""
+    config = dict(embedding.blueprint)
     blueprint = family_of(config.pop("family"))(**config)
-    blueprint.layers, blueprint.sealed = by_name, True
+    blueprint.layers = {layer.name: layer for layer in container.layers}
+    blueprint.model, blueprint.sealed = container, True
     return blueprint
