@@ -7,8 +7,7 @@ a block are kept under that number, so that blocks that share one layer have cac
 
 from keras import ops
 
-from kexue_keras.layers.attention_part import AttentionPart
-from kexue_keras.layers.multi_head_attention import heads_first
+from kexue_keras.layers.attention_part import AttentionPart, heads_first
 
 
 class _Attender:

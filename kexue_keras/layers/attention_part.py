@@ -2,6 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from keras import ops
+
+KEY_AXES = {3: "hkd", 4: "bhkd", 5: "bqhkd"}
+"""Axes of the keys of a part by their number: batch, queries, heads, keys, d for size."""
+
 
 class AttentionPart(NamedTuple):
     """Keys, their values, and who sees them: a part of what queries attend to.
@@ -25,3 +30,8 @@ class AttentionPart(NamedTuple):
     visible: Any = None
     positions: Any = None
     bias: Any = None
+
+
+def heads_first(x):
+    """`(batch, length, heads, size)` to `(batch, heads, length, size)`, and back."""
+    return ops.transpose(x, (0, 2, 1, 3))

@@ -9,7 +9,8 @@ from keras import layers, ops
 
 from kexue_keras import backend
 from kexue_keras.activations import taylor_exp
-from kexue_keras.layers.attention_part import AttentionPart
+from kexue_keras.layers.attention_part import KEY_AXES, AttentionPart, heads_first
+from kexue_keras.layers.attention_scores import scores_in_float32, softmax_to_half
 from kexue_keras.layers.head_projections import HeadProjections
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 from kexue_keras.ops import LOWEST
@@ -19,9 +20,6 @@ _CHOICES = {
     "normalizer": ("softmax", "taylor_softmax"),
     "position": (None, "rotary", "relative"),
 }
-# by the rank of the keys: without a batch axis, ordinary, and each query's own
-_SCORES = {3: "bhqd,hkd->bhqk", 4: "bhqd,bhkd->bhqk", 5: "bhqd,bqhkd->bhqk"}
-_VALUES = {3: "bhqk,hkd->bhqd", 4: "bhqk,bhkd->bhqd", 5: "bhqk,bqhkd->bhqd"}
 # by the axes of the vectors of distances
 _DISTANCE_SCORES = {"qkd": "bhqd,qkd->bhqk", "bkd": "bhqd,bkd->bhqk", "bqkd": "bhqd,bqkd->bhqk"}
 _DISTANCE_VALUES = {"qkd": "bhqk,qkd->bhqd", "bkd": "bhqk,bkd->bhqd", "bqkd": "bhqk,bqkd->bhqd"}
@@ -31,10 +29,10 @@ _DISTANCE_VALUES = {"qkd": "bhqk,qkd->bhqd", "bkd": "bhqk,bkd->bhqd", "bqkd": "b
 class MultiHeadAttention(HeadProjections):
     """Multi-head dot-product attention.
 
-    `softmax(Q K^T / sqrt(head_size)) V` per head. Products are computed in the compute dtype, the
-    softmax in float32; of a training step in half precision only the weights in half precision are
-    kept. Where the backend has a fused kernel (JAX on accelerators) plain softmax attention without
-    dropout of its weights takes it, and no score is kept at all.
+    `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
+    computed in float32 whatever the compute dtype is; in half precision a training step keeps only
+    the weights, in half precision. Where the backend has a fused kernel (JAX on accelerators)
+    plain softmax attention without dropout of its weights takes it, and no score is kept at all.
 
     The steps (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
     because a decoder that caches keys and values composes them differently.
@@ -203,7 +201,7 @@ class MultiHeadAttention(HeadProjections):
         scores = [self._scores(query, *pair) for pair in zip(parts, distances, strict=True)]
         visible = _visible(parts, scores)
         joined = scores[0] if len(parts) == 1 else ops.concatenate(scores, axis=-1)
-        weights = ops.cast(self.normalize(joined, visible), self.compute_dtype)
+        weights = self._weights(joined, visible)
         weights = self.dropout_layer(weights, training=training)
         sums, start = [], 0
         for part, vectors, of_part in zip(parts, distances, scores, strict=True):
@@ -212,7 +210,7 @@ class MultiHeadAttention(HeadProjections):
                 taken = weights[..., start : start + of_part.shape[-1]]
                 start += of_part.shape[-1]
             value = ops.cast(part.value, self.compute_dtype)
-            sums.append(ops.einsum(_VALUES[len(value.shape)], taken, value))
+            sums.append(ops.einsum(f"bhqk,{KEY_AXES[len(value.shape)]}->bhqd", taken, value))
             if vectors is not None:
                 sums.append(ops.einsum(_DISTANCE_VALUES[vectors[0]], taken, vectors[1]))
         return heads_first(functools.reduce(operator.add, sums))
@@ -236,31 +234,33 @@ class MultiHeadAttention(HeadProjections):
         return ("bkd", vectors[:, 0]) if one_place else ("bqkd", vectors)
 
     def _scores(self, query, part, distances):
-        key = ops.cast(part.key, self.compute_dtype)
-        scores = ops.einsum(_SCORES[len(key.shape)], query, key)
+        scores = scores_in_float32(query, ops.cast(part.key, self.compute_dtype))
         if distances is not None:
-            scores += ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
+            added = ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
+            scores += ops.cast(added, scores.dtype)
         return scores if part.bias is None else scores + ops.cast(part.bias, scores.dtype)
 
+    def _weights(self, scores, visible):
+        """What `normalize` gives, in the compute dtype."""
+        dtype = self.compute_dtype
+        if self.normalizer != "softmax" or dtype not in ("float16", "bfloat16"):
+            return ops.cast(self.normalize(scores, visible), dtype)
+        scale = self._entropy_scale(scores, visible)
+        return softmax_to_half(scores if scale is None else scores * scale, visible, dtype)
+
     def normalize(self, scores, visible=None):
-        """Attention weights of scaled dot products, computed in float32.
+        """Attention weights of scaled dot products.
 
         Args:
-            scores: floating `(..., queries, keys)`.
+            scores: float32 `(..., queries, keys)`.
             visible: bool, broadcastable to `scores`, or None.
 
         Returns:
-            Of the shape and dtype of `scores`; the last axis sums to 1, hidden keys get 0.
+            float32, of the shape of `scores`; the last axis sums to 1, hidden keys get 0.
         """
         if scores.shape[-1] == 1:
             return ops.ones_like(scores)  # Keras warns about a softmax of one number
-        dtype = keras.backend.standardize_dtype(scores.dtype)
         scale = self._entropy_scale(scores, visible)
-        if self.normalizer == "softmax" and dtype in ("float16", "bfloat16"):
-            scores = scores if scale is None else ops.cast(scores * scale, dtype)
-            return half_precision_softmax(scores, visible)
-        if dtype in ("float16", "bfloat16"):
-            scores = ops.cast(scores, "float32")
         scores = scores if scale is None else scores * scale
         if self.normalizer == "softmax":
             scores = scores if visible is None else ops.where(visible, scores, LOWEST)
@@ -268,7 +268,7 @@ class MultiHeadAttention(HeadProjections):
         weights = taylor_exp(scores)
         weights = weights if visible is None else ops.where(visible, weights, 0.0)
         total = ops.sum(weights, axis=-1, keepdims=True)
-        return ops.cast(weights / ops.maximum(total, 1e-30), dtype)
+        return weights / ops.maximum(total, 1e-30)
 
     def _entropy_scale(self, scores, visible):
         if self.attention_scale != "entropy_invariant":
@@ -290,41 +290,6 @@ class MultiHeadAttention(HeadProjections):
             "position": self.position,
             "dropout": self.dropout,
         }
-
-
-def heads_first(x):
-    """`(batch, length, heads, size)` to `(batch, heads, length, size)`, and back."""
-    return ops.transpose(x, (0, 2, 1, 3))
-
-
-def half_precision_softmax(scores, visible=None):
-    """Softmax over the last axis in float32, of which only the result is kept for the gradient.
-
-    Args:
-        scores: float16 or bfloat16.
-        visible: bool, broadcastable to `scores`, or None.
-
-    Returns:
-        Of the shape and dtype of `scores`, 0 where not visible.
-    """
-    dtype = scores.dtype
-
-    @ops.custom_gradient
-    def softmax(scores):
-        wide = ops.cast(scores, "float32")
-        wide = wide if visible is None else ops.where(visible, wide, LOWEST)
-        weights = ops.cast(ops.softmax(wide, axis=-1), dtype)
-
-        def gradient(*args, upstream=None):
-            (upstream,) = args if upstream is None else (upstream,)
-            w, g = ops.cast(weights, "float32"), ops.cast(upstream, "float32")
-            found = w * (g - ops.sum(w * g, axis=-1, keepdims=True))
-            found = found if visible is None else ops.where(visible, found, 0.0)
-            return ops.cast(found, dtype)
-
-        return weights, gradient
-
-    return softmax(scores)
 
 
 def _visible(parts, scores):
