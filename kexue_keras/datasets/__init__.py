@@ -17,9 +17,9 @@ from kexue_keras.datasets.readers import (
     load_qa,
     load_sentiment,
     load_xiangqi,
-    split,
     split_subject,
 )
+from kexue_keras.datasets.split import split
 
 __all__ = [
     "Batches",
