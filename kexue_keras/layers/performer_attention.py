@@ -6,8 +6,8 @@ from keras import ops
 
 from kexue_keras import backend
 from kexue_keras.layers.head_projections import HeadProjections
+from kexue_keras.ops import LOWEST
 
-_HIDDEN = -1e30
 _TINY = 1e-18  # its square is a float32 too
 
 
@@ -182,7 +182,7 @@ class PerformerAttention(HeadProjections):
         exponents = self.exponents(key)
         factor = ops.stop_gradient(ops.max(exponents, axis=-1, keepdims=True))
         features = ops.exp(exponents - factor) * visible
-        return features, ops.where(visible > 0, factor, _HIDDEN)[..., 0]
+        return features, ops.where(visible > 0, factor, LOWEST)[..., 0]
 
     def _total(self, features, factors, value):
         """Features times values, summed over keys and scaled by exp(-largest); and largest."""
@@ -192,7 +192,7 @@ class PerformerAttention(HeadProjections):
 
     def _sums(self, query, key, value, visible):
         # every feature has a factor of its own, so that the largest product is at least 1
-        exponents = ops.where(visible > 0, self.exponents(key), _HIDDEN)
+        exponents = ops.where(visible > 0, self.exponents(key), LOWEST)
         factors = ops.stop_gradient(ops.max(exponents, axis=-2, keepdims=True))
         features = ops.exp(exponents - factors) * visible
         total = ops.matmul(ops.swapaxes(features, -1, -2), value)
@@ -211,12 +211,12 @@ class PerformerAttention(HeadProjections):
             return _pack(total + new * ops.exp(its_largest - now)[..., None, None], now), state
 
         new, its_largest = self._total(features, factors, value)
-        nothing = _pack(ops.zeros_like(new[0]), ops.full_like(its_largest[0], _HIDDEN))
+        nothing = _pack(ops.zeros_like(new[0]), ops.full_like(its_largest[0], LOWEST))
         _, earlier = ops.scan(add, nothing, _pack(new, its_largest))
         total, largest = _unpack(earlier)
         place = ops.arange(self.chunk)
         past = place[:, None] >= place
-        pairs = ops.where(past, factors[..., None, :], _HIDDEN)
+        pairs = ops.where(past, factors[..., None, :], LOWEST)
         now = ops.maximum(largest[..., None], ops.max(pairs, axis=-1))
         # where no key is visible yet, `now` is as low as what is hidden
         decays = ops.where(past, ops.exp(pairs - now[..., None]), 0.0)
