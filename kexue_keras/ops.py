@@ -1,4 +1,4 @@
-"""Mitchell's multiplication: products and quotients of floats by adding integers.
+"""The lowest score, and Mitchell's multiplication: products and quotients by adding integers.
 
 The bits of a float32 `2^n (1 + x)`, read as an integer, are `2^23 (n + 127 + x)`: nearly its
 logarithm. Adding the integers of two numbers so gives nearly their product. The gradient is that of
@@ -9,10 +9,12 @@ import keras
 from keras import ops
 
 LOWEST = -1e30
-"""The score of what must not be chosen: after a softmax it is 0, and it is never the largest.
+"""The score, in float32, of what must not be: a hidden place, a forbidden token or label.
 
-Not -inf, whose differences and products with 0 are NaN, in values and in gradients; and far enough
-from the smallest float32, -3.4e38, for sums of some such scores to be finite."""
+Its exponential is 0, as that of -inf. But -inf times 0, and -inf minus -inf, are NaN: a softmax or
+log-sum-exp in which nothing is allowed, and many gradients, would be so. -1e30 is far below any
+score of a model, and far enough above float32's limit of -3.4e38 that many may be added up.
+"""
 
 _ONE = 0x3F800000  # bits of 1.0
 _SMALLEST = 0x00800000  # of the smallest normal number

@@ -38,7 +38,8 @@ from keras import ops
 
 from kexue_keras.experiments.fitting import Snapshot, load_tokenizer
 from kexue_keras.files import replacing
-from kexue_keras.layers.label_lattice import LabelPathLayer, stepwise_crossentropy
+from kexue_keras.layers.label_lattice import stepwise_crossentropy
+from kexue_keras.layers.label_path_layer import LabelPathLayer
 from kexue_keras.metrics import entities, entity_f1
 
 DATA = Path(__file__).resolve().parent.parent / "data"

@@ -26,6 +26,15 @@ def reference(x, y, sign):
     return np.sign(x) * np.sign(y) * np.ldexp(1 + total - whole, whole.astype(int))
 
 
+def test_the_lowest_score_hides_without_nan():
+    scores = keras.ops.array([1.0, ops.LOWEST, 2.0])
+    shares = to_numpy(keras.ops.softmax(scores))
+    assert shares[1] == 0 and shares.sum() == pytest.approx(1)
+    nothing = to_numpy(keras.ops.softmax(keras.ops.full((4,), ops.LOWEST)))
+    np.testing.assert_allclose(nothing, 0.25)
+    assert np.isfinite(np.float32(ops.LOWEST) * np.float32(1e8)) and np.float32(ops.LOWEST) * 0 == 0
+
+
 def test_the_articles_examples():
     np.testing.assert_allclose(multiply(12.3, 4.56), 53.68, rtol=1e-6)
     assert multiply(12.296875, 4.5546875) == 53.625  # with mantissas of six bits

@@ -5,7 +5,7 @@ Nothing but the last two, which load on first use, imports a deep-learning frame
 
 import importlib
 
-from kexue_keras.datasets.lines import DataError
+from kexue_keras.datasets.lines import DataError, read_lines, read_objects
 from kexue_keras.datasets.readers import (
     Triple,
     Triples,
@@ -17,9 +17,9 @@ from kexue_keras.datasets.readers import (
     load_qa,
     load_sentiment,
     load_xiangqi,
-    split,
     split_subject,
 )
+from kexue_keras.datasets.split import split
 
 __all__ = [
     "Batches",
@@ -34,6 +34,8 @@ __all__ = [
     "load_qa",
     "load_sentiment",
     "load_xiangqi",
+    "read_lines",
+    "read_objects",
     "split",
     "split_subject",
     "stack",

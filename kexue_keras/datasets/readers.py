@@ -7,8 +7,7 @@ at a line feed only, skips empty lines, and refuses anything it does not underst
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +22,11 @@ from kexue_keras.datasets.lines import (
     read_lines,
     read_objects,
 )
+from kexue_keras.xiangqi.board import Board, IllegalMove
+from kexue_keras.xiangqi.moves import is_move
 
 _LABEL = re.compile(r"O|[BIMES]-\S+")
 _RESULTS = ("1-0", "0-1", "1/2-1/2", "*")
-_MOVES = re.compile(r"[a-i][0-9][a-i][0-9](?: [a-i][0-9][a-i][0-9])*")
 _NO_ANSWER = ("", "no_answer")
 
 
@@ -156,7 +156,7 @@ def load_xiangqi(path: PathLike, check: bool = False) -> list[tuple[str, list[st
                 f"{path}:{number}: the result must be one of {', '.join(_RESULTS)}. "
                 f"Received: {result!r}"
             )
-        if not _MOVES.fullmatch(moves):
+        if not all(map(is_move, moves.split(" "))):
             raise DataError(
                 f"{path}:{number}: moves must be like h2e2, with one space between two. "
                 f"Received: {moves[:40]!r}"
@@ -168,9 +168,6 @@ def load_xiangqi(path: PathLike, check: bool = False) -> list[tuple[str, list[st
 
 
 def _check_game(moves, where):
-    # not every user of this module has pyffish
-    from kexue_keras.xiangqi import Board, IllegalMove
-
     try:
         Board().extend(moves)
     except IllegalMove as error:
@@ -309,53 +306,3 @@ def _question(key: str, passage: str, question: str, answers: list, where: str) 
         texts[i] = text if isinstance(text, str) else str(text).removesuffix(".0")
     texts = [text for text in dict.fromkeys(texts) if text not in _NO_ANSWER]
     return {"id": key, "passage": passage, "question": question, "answers": texts}
-
-
-def split(
-    samples: Sequence,
-    parts: Sequence[float] | Sequence[int],
-    seed: int = 0,
-    key: Callable[[Any], Hashable] | None = None,
-) -> tuple[list, ...]:
-    """Divides samples at random, and the same way on every machine and in every run.
-
-    Args:
-        samples: a list of anything.
-        parts: fractions (floats, at most 1 together) or counts (ints, at most all together); what
-            is left over goes nowhere.
-        seed: another one gives another division.
-        key: samples of the same `str(key(sample))` stay together, and their part does not depend
-            on the order of `samples`; parts may then be larger than asked for by less than one
-            such group. Without it every sample is on its own.
-
-    Returns:
-        One list per part, in the order of `samples`.
-
-    Example:
-
-    >>> split(range(10), (6, 2)), [len(part) for part in split(range(10), (0.5, 0.5))]
-    (([0, 3, 4, 6, 8, 9], [2, 5]), [5, 5])
-    """
-    total = len(samples)
-    if not parts or any(isinstance(part, bool) or part < 0 for part in parts):
-        raise ValueError(f"`parts` must be fractions or counts of at least 0. Received: {parts}")
-    if all(isinstance(part, int) for part in parts):
-        sizes = list(parts)
-    elif all(isinstance(part, float) for part in parts) and sum(parts) < 1 + 1e-9:
-        bounds = [round(sum(parts[:i]) * total) for i in range(len(parts) + 1)]
-        sizes = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
-    else:
-        raise ValueError(f"`parts` must be ints, or floats of sum 1 at most. Received: {parts}")
-    if sum(sizes) > total:
-        raise ValueError(f"`parts` must add up to at most {total} samples. Received: {parts}")
-    groups: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        groups.setdefault(str(i if key is None else key(sample)), []).append(i)
-    order = sorted(groups, key=lambda name: blake2b(f"{seed}\0{name}".encode()).digest())
-    remaining, result = iter(order), []
-    for size in sizes:
-        part: list[int] = []
-        while len(part) < size and (name := next(remaining, None)) is not None:
-            part += groups[name]
-        result.append([samples[i] for i in sorted(part)])
-    return tuple(result)

@@ -7,11 +7,11 @@ from kexue_keras.equations.arithmetic import (
     EquationError,
     equal,
     evaluate,
-    normalize,
-    resample_numbers,
     strip_brackets,
 )
 from kexue_keras.equations.marks import MARKS, mask_numbers, unmask_numbers
+from kexue_keras.equations.normalization import normalize
+from kexue_keras.equations.resampling import resample_numbers
 
 __all__ = [
     "MARKS",

@@ -1,4 +1,4 @@
-"""Arithmetic of math word problems: exact bounded evaluation, normalisation and augmentation.
+"""Arithmetic of math word problems: parsed, bounded and exact.
 
 The published ape210k recipe runs Python's own evaluator on its data and on what the model writes.
 Here an expression is parsed by operator precedence, computed with exact rationals, and refused as
@@ -8,7 +8,6 @@ Reference: https://kexue.fm/archives/7809
 """
 
 import math
-import random
 import re
 from fractions import Fraction
 
@@ -18,20 +17,21 @@ MAX_EXPONENT = 512  # absolute value of an exponent
 MAX_BITS = 2048  # bits of any numerator or denominator on the way, about 600 digits
 
 _ALLOWED = re.compile(r"[0-9.+\-*/() ]+")
-_TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|\*\*|[-+*/().]")
+TOKEN = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+|\*\*|[-+*/().]")
 _PRECEDENCE = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "neg": 3, "pos": 3, "**": 4}
 _PREFIX = {"(": "(", "-": "neg", "+": "pos"}
-
-_MIXED_FRACTION = re.compile(r"(?<![0-9.])([0-9]+)\(([0-9]+/[0-9]+)\)")
-_PLAIN_FRACTION = re.compile(r"\(([0-9]+/[0-9]+)\)")
-_PERCENT = re.compile(r"(?<![0-9.])([0-9.]+)%")
 
 
 class EquationError(ValueError):
     """The text is not bounded arithmetic."""
 
 
-def _tokenize(expression: str) -> list[str]:
+def tokenize(expression: str) -> list[str]:
+    """Numbers, operators and brackets of bounded arithmetic, without its spaces.
+
+    Raises:
+        EquationError: it has other characters or too many.
+    """
     if not isinstance(expression, str):
         raise EquationError(f"`expression` must be a str. Received: {type(expression).__name__}")
     if len(expression) > MAX_LENGTH:
@@ -40,7 +40,7 @@ def _tokenize(expression: str) -> list[str]:
         )
     if not _ALLOWED.fullmatch(expression):
         raise EquationError(f"`expression` must be arithmetic. Received: {expression[:80]!r}")
-    return _TOKEN.findall(expression)
+    return TOKEN.findall(expression)
 
 
 def _number(literal: str) -> tuple[int, int]:
@@ -54,8 +54,8 @@ def _number(literal: str) -> tuple[int, int]:
     return numerator // divisor, scale // divisor
 
 
-def _postfix(tokens: list[str]) -> list:
-    """Operator-precedence parsing: tokens -> numbers (as integer pairs) and operators, postfix.
+def parse(tokens: list[str]) -> list:
+    """Operator-precedence parsing: tokens -> postfix list of numbers (integer pairs), operators.
 
     As in Python `**` binds tighter than a sign on its left and looser than one on its right, and
     groups from the right; a sign binds tighter than `*`.
@@ -105,8 +105,13 @@ def _power(base: tuple[int, int], exponent: tuple[int, int]) -> tuple[int, int]:
     return a**n, b**n
 
 
-def _run(postfix: list, signs: list[int] | None = None) -> tuple[int, int]:
-    """Computes a postfix list; `signs` receives the sign of every intermediate result."""
+def run(postfix: list, signs: list[int] | None = None) -> tuple[int, int]:
+    """Computes what `parse` gave: a numerator and a positive denominator, in lowest terms.
+
+    Args:
+        postfix: numbers and operators.
+        signs: if given, the sign of every intermediate result is appended to it.
+    """
     stack = []
     for item in postfix:
         if type(item) is tuple:
@@ -165,7 +170,7 @@ def evaluate(expression: str) -> Fraction:
         ...
     EquationError: `expression` needs integer exponents of at most 512.
     """
-    return Fraction(*_run(_postfix(_tokenize(expression))))
+    return Fraction(*run(parse(tokenize(expression))))
 
 
 def _value(x) -> Fraction | None:
@@ -209,8 +214,8 @@ def strip_brackets(expression: str) -> str:
     >>> strip_brackets("((1+2))*(3/4)")
     '(1+2)*3/4'
     """
-    tokens = _tokenize(expression)
-    value = _run(_postfix(tokens))
+    tokens = tokenize(expression)
+    value = run(parse(tokens))
     while True:
         opened, shorter = [], list(tokens)
         for i, token in enumerate(tokens):
@@ -220,181 +225,10 @@ def strip_brackets(expression: str) -> str:
                 trial = list(shorter)
                 trial[opened.pop()] = trial[i] = ""
                 try:
-                    if _run(_postfix(list(filter(None, trial)))) == value:
+                    if run(parse(list(filter(None, trial)))) == value:
                         shorter = trial
                 except EquationError:
                     continue
         if shorter == tokens:
             return "".join(tokens)
         tokens = list(filter(None, shorter))
-
-
-def normalize(question: str, equation: str, answer: str) -> tuple[str, str, str] | None:
-    """Brings a raw ape210k or Math23K problem into the form a model is trained on.
-
-    In this order: mixed fractions `a(b/c)` become `(a+b/c)`, and another bracket right after a
-    digit is an addition; plain fractions in the question lose their brackets; `a%` becomes
-    `(a/100)` in equation and answer; `:` becomes `/` and a leading `x=` goes; the sample is kept
-    only if equation and answer agree to six decimals; redundant brackets of the equation go.
-
-    Args:
-        question: `original_text` of the problem.
-        equation: such as `"x=120*80%"`.
-        answer: such as `"96"`, `"96%"` or `"1(2/3)"`.
-
-    Returns:
-        The normalised question, equation and answer, or None for an inconsistent sample.
-
-    Example:
-
-    >>> normalize("一条绳长1(1/2)米，用去(1/3)，用去多少米？", "x=1(1/2)*(1/3)", "(1/2)")
-    ('一条绳长(1+1/2)米，用去1/3，用去多少米？', '(1+1/2)*1/3', '(1/2)')
-
-    Reference: https://kexue.fm/archives/7809
-    """
-    if not all(isinstance(text, str) for text in (question, equation, answer)):
-        return None
-    question = _PLAIN_FRACTION.sub(r"\1", _MIXED_FRACTION.sub(r"(\1+\2)", question))
-    equation, answer = _arithmetic(equation).removeprefix("x="), _arithmetic(answer)
-    return (question, strip_brackets(equation), answer) if equal(equation, answer) else None
-
-
-def _arithmetic(text: str) -> str:
-    text = re.sub(r"(?<=[0-9])\(", "+(", _MIXED_FRACTION.sub(r"(\1+\2)", text))
-    return _PERCENT.sub(r"(\1/100)", text).replace(":", "/").replace("%", "/100")
-
-
-# A number of a question is one unit, whatever its form: (1+1/2), 1/2, 50%, 50, 0.5
-_UNIT = re.compile(
-    r"(?<![0-9A-Za-z./])(?:\([0-9]+\+[0-9]+/[0-9]+\)|[0-9]+/[0-9]+|[0-9]+(?:\.[0-9]+)?%?)"
-    r"(?![0-9./%])"
-)
-_YEAR = re.compile(r"(?:19|20)[0-9]{2}(?=年)")
-# Numbers that equations also use on their own account: replaced only where they occur once.
-_CONSTANTS = frozenset("2 3 3.14 7 10 12 24 30 60 180 360 365 1000 10000".split())
-_NEVER_REPLACED = frozenset(("0", "1", "100", "100%"))
-_ATTEMPTS = 32
-
-
-def _spelling(unit: str) -> list[str]:
-    """The tokens of a unit in an equation, brackets aside."""
-    return _TOKEN.findall(unit.strip("()").replace("%", "/100"))
-
-
-def _random_number(literal: str, rng: random.Random) -> str:
-    """A random number with the same number of digits, decimals and trailing zeros."""
-    whole, _, decimals = literal.partition(".")
-    digits = (whole + decimals).lstrip("0")
-    size = len(digits.rstrip("0"))
-    if size == 0:
-        return literal
-    drawn = rng.randrange(2 if len(literal) == 1 else 10 ** (size - 1), 10**size)
-    drawn += drawn % 10 == 0
-    text = (str(drawn) + "0" * (len(digits) - size)).zfill(len(decimals) + 1)
-    return f"{text[: -len(decimals)]}.{text[-len(decimals) :]}" if decimals else text
-
-
-def _random_unit(unit: str, rng: random.Random) -> str:
-    """A random unit of the same form; a fraction stays proper or in lowest terms if it is."""
-    if "/" not in unit:
-        return _random_number(unit.rstrip("%"), rng) + "%" * (unit[-1] == "%")
-    whole, _, fraction = unit.strip("()").rpartition("+")
-    numerator, denominator = fraction.split("/")
-    old_a, old_b = int(numerator), int(denominator)
-    for _ in range(8):
-        b = int(_random_number(denominator, rng))
-        a = rng.randrange(1, b) if 0 < old_a < old_b else int(_random_number(numerator, rng))
-        if math.gcd(a, b) == 1 or math.gcd(old_a, old_b) > 1:
-            fraction = f"{a}/{b}"
-            break
-    return f"({_random_number(whole, rng)}+{fraction})" if whole else fraction
-
-
-def _replaceable(question: str, tokens: list[str]) -> tuple[dict[str, list[int]], set[str]]:
-    """Units of the question that certainly stand for certain tokens, and all other numbers."""
-    found = _UNIT.findall(question)
-    units = sorted(set(found), key=lambda unit: (-len(_spelling(unit)), unit))
-    fixed = set(_NEVER_REPLACED).union(_YEAR.findall(question))
-    free, places = list(tokens), {}
-    for unit in units:
-        spelling = _spelling(unit)
-        size = len(spelling)
-        places[unit] = [i for i in range(len(free)) if free[i : i + size] == spelling]
-        for i in places[unit]:
-            free[i : i + size] = [""] * size
-        if unit in _CONSTANTS and not found.count(unit) == len(places[unit]) == 1:
-            fixed.add(unit)
-    constants = {token for token in free if token[:1].isdigit()}
-    for unit in units:
-        spelling = _spelling(unit)
-        # `25%` beside a plain 25, or `1/4` beside a 4 in the equation: which is which is a guess.
-        parts = set(spelling) - {"/", "+", "1", "100"} if len(spelling) > 1 else set()
-        if parts & constants or parts.intersection(units):
-            fixed |= parts | {unit}
-    sure = {unit: where for unit, where in places.items() if where and unit not in fixed}
-    return sure, constants.union(fixed, units).difference(sure)
-
-
-def _kind(answer: str, denominator: int) -> int:
-    """0: integer; 1: decimal of at most six digits; 2: fraction."""
-    return 0 if denominator == 1 else 2 if "/" in answer or 10**6 % denominator else 1
-
-
-def _answer_text(numerator: int, denominator: int) -> str:
-    if _kind("", denominator) != 1:
-        return str(Fraction(numerator, denominator))
-    whole, rest = divmod(abs(numerator) * 10**6 // denominator, 10**6)
-    return "-" * (numerator < 0) + f"{whole}.{rest:06d}".rstrip("0")
-
-
-def resample_numbers(
-    question: str, equation: str, answer: str, rng: random.Random
-) -> tuple[str, str, str] | None:
-    """Makes a new problem of a normalised one by drawing new numbers: data augmentation.
-
-    A number is replaced wherever it occurs in question and equation, by one of its like: with as
-    many digits and decimals, a percentage by a percentage, a proper fraction by a proper fraction.
-    Different numbers stay different. What is in the equation only (the 3.14 of a circle) stays, and
-    so does a number of the question whose part in the equation is not certain: years, 0, 1 and 100
-    always, numbers such as 2 or 60 if they occur more than once. Each intermediate result keeps its
-    sign, an integral answer stays integral and a decimal one stays a short decimal.
-
-    Args:
-        question: as `normalize` returns it; `equation` and `answer` likewise.
-        rng: the source of randomness, a `random.Random`.
-
-    Returns:
-        New question, equation and exact answer; None where no draw was possible or acceptable.
-
-    Raises:
-        EquationError: `equation` is not bounded arithmetic.
-
-    Example:
-
-    >>> resample_numbers("每班40人，3个班共有多少人？", "40*3", "120", random.Random(1))
-    ('每班20人，4个班共有多少人？', '20*4', '80')
-    """
-    tokens, signs = _tokenize(equation), []
-    kind = _kind(answer, _run(_postfix(tokens), signs)[1])
-    places, taken = _replaceable(question, tokens)
-    units = list(places)
-    for attempt in range(_ATTEMPTS if units and signs else 0):
-        # Where new numbers throughout will not do, a part of them may.
-        chosen = units if attempt < 8 else rng.sample(units, rng.randint(1, len(units)))
-        new = {unit: _random_unit(unit, rng) if unit in chosen else unit for unit in units}
-        new_tokens, new_signs = list(tokens), []
-        for unit, starts in places.items():
-            for start in starts:
-                spelling = _spelling(new[unit])
-                new_tokens[start : start + len(spelling)] = spelling
-        distinct = len(set(new.values())) == len(units) and taken.isdisjoint(new.values())
-        if not distinct or new_tokens == tokens:
-            continue
-        try:
-            value = _run(_postfix(new_tokens), new_signs)
-        except EquationError:
-            continue
-        if new_signs == signs and _kind(answer, value[1]) <= kind:
-            pieces = (new.get(piece, piece) for piece in re.split(f"({_UNIT.pattern})", question))
-            return "".join(pieces), "".join(new_tokens), _answer_text(*value)
-    return None

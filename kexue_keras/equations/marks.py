@@ -8,7 +8,8 @@ Reference: Wang, Liu and Shi, 2017, https://aclanthology.org/D17-1088 (number ma
 
 import re
 
-from kexue_keras.equations.arithmetic import _UNIT, EquationError, _spelling, _tokenize, equal
+from kexue_keras.equations.arithmetic import EquationError, equal, tokenize
+from kexue_keras.equations.normalization import UNIT, unit_tokens
 
 MARKS = "①②③④⑤⑥⑦⑧⑨⑩"  # all of them are tokens of BERT's Chinese vocabulary
 _TOUCHING = re.compile(f"[{MARKS}0-9.][{MARKS}]|[{MARKS}][0-9.]")
@@ -37,14 +38,15 @@ def mask_numbers(question: str, equation: str = "") -> tuple[str, str, list[str]
     >>> mask_numbers("果园有120棵树，其中25%是梨树，梨树有多少棵？", "120*25/100")
     ('果园有①棵树，其中②是梨树，梨树有多少棵？', '①*②', ['120', '25%'])
     """
-    numbers = list(dict.fromkeys(_UNIT.findall(question)))[: len(MARKS)]
+    numbers = list(dict.fromkeys(UNIT.findall(question)))[: len(MARKS)]
     marks = dict(zip(numbers, MARKS, strict=False))
-    masked = _UNIT.sub(lambda match: marks.get(match.group(), match.group()), question)
+    masked = UNIT.sub(lambda match: marks.get(match.group(), match.group()), question)
     if not equation:
         return masked, "", numbers
-    tokens = _tokenize(equation)
+    tokens = tokenize(equation)
     for longest in (5, 1):
-        shorter = _replace(tokens, {n: m for n, m in marks.items() if len(_spelling(n)) <= longest})
+        short = {n: mark for n, mark in marks.items() if len(unit_tokens(n)) <= longest}
+        shorter = _replace(tokens, short)
         if equal(unmask_numbers(shorter, numbers), equation):
             return masked, shorter, numbers
     return masked, "".join(tokens), numbers
@@ -68,8 +70,8 @@ def unmask_numbers(equation: str, numbers: list[str]) -> str:
         if mark in equation:
             if i >= len(numbers):
                 raise EquationError(f"`equation` has {mark}, but `numbers` are {len(numbers)}.")
-            spelling = "".join(_spelling(numbers[i]))
-            plain = len(_spelling(numbers[i])) == 1
+            spelling = "".join(unit_tokens(numbers[i]))
+            plain = len(unit_tokens(numbers[i])) == 1
             equation = equation.replace(mark, spelling if plain else f"({spelling})")
     return equation
 
@@ -77,8 +79,8 @@ def unmask_numbers(equation: str, numbers: list[str]) -> str:
 def _replace(tokens, marks):
     """The tokens with marks, numbers of more tokens first."""
     tokens = list(tokens)
-    for number in sorted(marks, key=lambda number: -len(_spelling(number))):
-        spelling = _spelling(number)
+    for number in sorted(marks, key=lambda number: -len(unit_tokens(number))):
+        spelling = unit_tokens(number)
         size = len(spelling)
         for i in range(len(tokens) - size + 1):
             if tokens[i : i + size] == spelling:

@@ -5,12 +5,12 @@ from keras import ops
 
 from kexue_keras import backend
 from kexue_keras.layers.label_lattice import (
-    LabelPathLayer,
     best_path,
     finite,
     log_partition,
     path_score,
 )
+from kexue_keras.layers.label_path_layer import LabelPathLayer
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")

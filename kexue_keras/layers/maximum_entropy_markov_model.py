@@ -4,11 +4,11 @@ import keras
 from keras import ops
 
 from kexue_keras.layers.label_lattice import (
-    LabelPathLayer,
     best_path,
     finite,
     stepwise_crossentropy,
 )
+from kexue_keras.layers.label_path_layer import LabelPathLayer
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import layers, ops
 
+from kexue_keras.ops import LOWEST
+
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class SelfTerminating(layers.Layer):
@@ -78,7 +80,7 @@ class SelfTerminating(layers.Layer):
             log_s = ops.where(mask, log_s, 0.0)
         log_alpha = ops.cumsum(log_s, axis=1)[..., None]
         is_end = ops.arange(self.vocabulary_size) == self.end_id
-        logits = ops.where(is_end, -1e30, ops.cast(self.token_dense(inputs), "float32"))
+        logits = ops.where(is_end, LOWEST, ops.cast(self.token_dense(inputs), "float32"))
         others = ops.log_softmax(logits, axis=-1) + log_alpha
         # 1 - alpha, which epsilon keeps from 0
         end = ops.log(-ops.expm1(ops.minimum(log_alpha, math.log1p(-self.epsilon))))

@@ -3,8 +3,7 @@
 from keras import ops
 
 from kexue_keras.losses.arguments import check_same_shape
-
-_LOWEST = -1e30
+from kexue_keras.ops import LOWEST
 
 
 def combinatorial_softmax_crossentropy(y_true, y_pred, k, at_most=False):
@@ -47,14 +46,14 @@ def combinatorial_softmax_crossentropy(y_true, y_pred, k, at_most=False):
         raise ValueError(f"`k` must be an integer from 1 to {classes}, the classes. Received: {k}")
     y_pred = ops.cast(y_pred, "float32")
     counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
-    scores = ops.where(counts, y_pred, _LOWEST)
+    scores = ops.where(counts, y_pred, LOWEST)
     chosen = ops.where(ops.logical_and(counts, ops.cast(y_true, "bool")), scores, 0.0)
     empty = ops.zeros_like(scores[..., :1])
-    none = ops.full_like(empty, _LOWEST)
+    none = ops.full_like(empty, LOWEST)
 
     def join(logs, score):
         joined = ops.concatenate([none, logs[..., :-1] + score[..., None]], axis=-1)
-        logs = ops.maximum(ops.logaddexp(logs, joined), _LOWEST)
+        logs = ops.maximum(ops.logaddexp(logs, joined), LOWEST)
         return logs, None
 
     first = ops.concatenate([empty, ops.repeat(none, k, axis=-1)], axis=-1)

@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from kexue_keras.losses.arguments import check_scale, refuse_sample_weight
+from kexue_keras.ops import LOWEST
 
-_LOWEST = -1e30
 _MAX_PAIRWISE = 256
 _MAX_DOUBLINGS = 24
 
@@ -16,7 +16,8 @@ def cosent_loss(y_true, y_pred, scale=20.0):
     `log(1 + sum exp(scale (c_k - c_i)))` over all i, k with `y_i > y_k`: the more similar pair is
     to have the larger cosine. Only the order of the labels counts, so they may be 0 and 1, classes
     (entailment 2, neutral 1, contradiction 0) or grades. Takes O(n log n) time and memory for large
-    batches, O(n^2) for small ones, whichever is faster; the result is the same.
+    batches, O(n^2) for small ones, whichever is faster; the result is the same. Where the batch
+    size is not known beforehand, as in `fit` on TensorFlow, the program chooses for every batch.
 
     Args:
         y_true: labels, `(n,)` or `(n, 1)`.
@@ -47,7 +48,13 @@ def cosent_loss(y_true, y_pred, scale=20.0):
             "`y_true` and `y_pred` must have the same number of elements. "
             f"Received: {sizes[0]} labels, {sizes[1]} scores"
         )
-    if sizes[1] is not None and sizes[1] <= _MAX_PAIRWISE:
+    if sizes[1] is None:
+        return ops.cond(
+            ops.shape(scores)[0] <= _MAX_PAIRWISE,
+            lambda: _loss_of_pairs(y_true, scores),
+            lambda: _loss_of_sorted(y_true, scores),
+        )
+    if sizes[1] <= _MAX_PAIRWISE:
         return _loss_of_pairs(y_true, scores)
     return _loss_of_sorted(y_true, scores)
 
@@ -55,7 +62,7 @@ def cosent_loss(y_true, y_pred, scale=20.0):
 def _loss_of_pairs(y_true, scores):
     """The formula: all differences."""
     differences = scores[None, :] - scores[:, None]
-    differences = ops.where(y_true[:, None] > y_true[None, :], differences, _LOWEST)
+    differences = ops.where(y_true[:, None] > y_true[None, :], differences, LOWEST)
     return ops.softplus(ops.logsumexp(ops.reshape(differences, (-1,))))
 
 
@@ -66,7 +73,7 @@ def _loss_of_sorted(y_true, scores):
     y_true, scores = ops.take(y_true, order), ops.take(scores, order)
     smaller = ops.cast(ops.searchsorted(y_true, y_true, side="left"), "int32")
     sums = ops.take(_cumulative_logsumexp(scores), ops.maximum(smaller - 1, 0))
-    return ops.softplus(ops.logsumexp(ops.where(smaller > 0, sums - scores, _LOWEST)))
+    return ops.softplus(ops.logsumexp(ops.where(smaller > 0, sums - scores, LOWEST)))
 
 
 def _cumulative_logsumexp(x):
@@ -75,7 +82,7 @@ def _cumulative_logsumexp(x):
     places = ops.arange(ops.shape(x)[0], dtype="int32")
     for doubling in range(_MAX_DOUBLINGS if n is None else (n - 1).bit_length()):
         before = places - 2**doubling
-        y = ops.where(before >= 0, ops.take(x, ops.maximum(before, 0)), _LOWEST)
+        y = ops.where(before >= 0, ops.take(x, ops.maximum(before, 0)), LOWEST)
         largest = ops.stop_gradient(ops.maximum(x, y))
         x = largest + ops.log(ops.exp(x - largest) + ops.exp(y - largest))
     return x

@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from kexue_keras.losses.arguments import check_same_shape, check_scale, same_shape
+from kexue_keras.ops import LOWEST
 
-_LOWEST = -1e30
 _NOTHING = -1e38  # still far below when added to a sum of such scores
 
 
@@ -119,7 +119,7 @@ def log_sum_exp_pairwise_loss(y_true, y_pred, scale=1.0, margin=0.0):
     """
     check_scale(scale)
     y_true, counts, scores = _prepared(y_true, y_pred)
-    scores = ops.clip(scale * scores, _LOWEST, -_LOWEST)
+    scores = ops.clip(scale * scores, LOWEST, -LOWEST)
     positive = _log_sum(counts, y_true, -scores)
     negative = _log_sum(counts, 1 - y_true, scores)
     return ops.softplus(positive + negative + scale * margin)
@@ -131,7 +131,7 @@ def _prepared(y_true, y_pred):
     check_same_shape(y_true, y_pred)
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     counts = ops.not_equal(y_pred, -float("inf"))  # NaN counts, and is seen
-    return y_true, counts, ops.clip(ops.where(counts, y_pred, 0.0), _LOWEST, -_LOWEST)
+    return y_true, counts, ops.clip(ops.where(counts, y_pred, 0.0), LOWEST, -LOWEST)
 
 
 def _log_sum(counts, weights, exponents):

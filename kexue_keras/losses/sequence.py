@@ -4,8 +4,7 @@ import keras
 from keras import ops
 
 from kexue_keras.losses.arguments import refuse_sample_weight
-
-_LOWEST_LOGIT = -1e30
+from kexue_keras.ops import LOWEST
 
 
 def sequence_crossentropy(token_ids, mask, logits):
@@ -44,7 +43,7 @@ def _mean_crossentropy(labels, logits, mask):
     # what stands at masked positions must reach neither the loss nor, as 0 * inf, its gradient
     visible = mask > 0
     labels = ops.where(visible, ops.cast(labels, "int32"), 0)
-    logits = ops.maximum(ops.cast(logits, "float32"), _LOWEST_LOGIT)
+    logits = ops.maximum(ops.cast(logits, "float32"), LOWEST)
     logits = ops.where(visible[..., None], logits, 0.0)
     values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1e-9)

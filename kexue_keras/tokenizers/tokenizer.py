@@ -6,37 +6,19 @@ them (Latin words, numbers) go through WordPiece, the Rust engine of Hugging Fac
 Nothing here imports a deep-learning framework.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
-import tokenizers as rust
 
-from kexue_keras.tokenizers.vocabulary import (
-    is_ideograph,
-    is_punctuation,
-    is_special,
-    load_vocab,
-    stem,
-)
+from kexue_keras.tokenizers.readable import to_text
+from kexue_keras.tokenizers.scanner import DROPPED, END_OF_TEXT, IN_WORD, Scanner
+from kexue_keras.tokenizers.truncation import cut, join
+from kexue_keras.tokenizers.vocabulary import is_special, load_vocab, stem
 
 __all__ = ["Tokenizer", "load_vocab"]
 
-_OPENING = (
-    "·–—‘’‛-‟…‧\u3000-\u3003\u3008-\u3011\u3014-\u301f〰〾〿"
-    "\ufe4f\ufe51\ufe54\uff01-\uff0d\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff64+\\-/={(<\\["
-)
-_SPACE_AFTER_OPENING = re.compile(f"([{_OPENING}]) ")
-_CONTRACTION = re.compile("' (re|m|s|t|ve|d|ll) ")
-_SPLIT_DECIMAL = re.compile(r"(\d\.) (\d)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-# What the table of code points holds for anything that is not a token by itself (ids are >= 0).
-_UNSEEN, _IN_WORD, _SPACE, _DROPPED, _END_OF_TEXT = -1, -2, -3, -4, -5
-_MAX_CACHED_WORDS = 200_000
 _CHUNK = 1024  # texts whose arrays stay in the processor's cache
 
 Text = str | Sequence[str]
@@ -104,16 +86,7 @@ class Tokenizer:
         self._tokens = {i: token for token, i in self.token_dict.items()}
         # One int object for every id: rows made of these need no new objects.
         self._integers = np.arange(max(self._tokens) + 1).astype(object)
-        self._table = np.full(0x110000, _UNSEEN, dtype=np.int32)
-        self._table[0] = _END_OF_TEXT
-        self._words: dict[str, list[int]] = {}
-        self._word_piece = rust.Tokenizer(
-            rust.models.WordPiece(
-                {token: i for token, i in self.token_dict.items() if token},
-                unk_token="[UNK]",
-                max_input_chars_per_word=word_maxlen,
-            )
-        )
+        self._scanner = Scanner(self.token_dict, do_lower_case, word_maxlen)
 
     def encode(
         self,
@@ -174,11 +147,11 @@ class Tokenizer:
         if seconds is None:
             rows = self._sequences(firsts)
             if maxlen is not None:
-                rows = [_cut(row, maxlen, truncate_from) for row in rows]
+                rows = [cut(row, maxlen, truncate_from) for row in rows]
             return [(row, [0] * len(row)) for row in rows]
         rows = self._sequences([*firsts, *seconds])
         pairs = zip(rows[: len(firsts)], rows[len(firsts) :], strict=True)
-        return [_join(one, two, maxlen, truncate_from) for one, two in pairs]
+        return [join(one, two, maxlen, truncate_from) for one, two in pairs]
 
     def tokenize(self, text: str, maxlen: int | None = None) -> list[str]:
         """Tokens of `text` between `[CLS]` and `[SEP]`; an unknown word stays, for `rematch`.
@@ -189,12 +162,12 @@ class Tokenizer:
         """
         if maxlen is not None and maxlen < 2:
             raise ValueError(f"`maxlen` must be at least 2. Received: {maxlen}")
-        codes, values, starts, stops = self._scan([text])
-        characters = _to_text(codes)
-        words = self._pieces(characters, starts, stops)
+        scan = self._scanner.scan([text])
+        characters, starts, stops = scan.characters, scan.starts.tolist(), scan.stops.tolist()
+        words = self._scanner.pieces(scan)
         tokens = ["[CLS]"]
-        units = chain(np.flatnonzero(values >= 0).tolist(), starts.tolist())
-        ends = dict(zip(starts.tolist(), zip(stops.tolist(), words, strict=True), strict=True))
+        units = chain(np.flatnonzero(scan.values >= 0).tolist(), starts)
+        ends = dict(zip(starts, zip(stops, words, strict=True), strict=True))
         for position in sorted(units):
             stop, pieces = ends.get(position, (position + 1, None))
             if pieces is None or pieces == [self.unk_id]:
@@ -202,7 +175,7 @@ class Tokenizer:
             else:
                 tokens.extend(self._tokens[i] for i in pieces)
         tokens.append("[SEP]")
-        return tokens if maxlen is None else _cut(tokens, maxlen, "right")
+        return tokens if maxlen is None else cut(tokens, maxlen, "right")
 
     def decode(self, ids: Sequence[int], tokens: Sequence[str] | None = None) -> str:
         """Readable text: no special tokens, spaces between Latin words but not around ideographs.
@@ -211,26 +184,7 @@ class Tokenizer:
             ids: token ids.
             tokens: used instead of `ids` if given.
         """
-        text = ""
-        first = True
-        for token in self.ids_to_tokens(ids) if tokens is None else tokens:
-            if is_special(token):
-                continue
-            if token.startswith("##"):
-                text += token[2:]
-            elif len(token) == 1 and is_ideograph(token):
-                text += token
-            elif len(token) == 1 and is_punctuation(token):
-                text += token + " "
-            elif not first and text and is_ideograph(text[-1]):
-                text += token
-            else:
-                text += " " + token
-            first = False
-        text = re.sub(" +", " ", text)
-        text = _CONTRACTION.sub(r"'\1 ", text)
-        text = _SPACE_AFTER_OPENING.sub(r"\1", text)
-        return _SPLIT_DECIMAL.sub(r"\1\2", text).strip()
+        return to_text(self.ids_to_tokens(ids) if tokens is None else tokens)
 
     def rematch(self, text: str, tokens: Sequence[str]) -> list[list[int]]:
         """For each token, the positions in `text` of its characters; `[]` for special tokens.
@@ -254,8 +208,8 @@ class Tokenizer:
         for i, character in enumerate(source):
             kept = "".join(
                 c
-                for c in self._normalize(character)
-                if self._value(ord(c)) not in (_DROPPED, _END_OF_TEXT)
+                for c in self._scanner.normalize(character)
+                if self._scanner.value(ord(c)) not in (DROPPED, END_OF_TEXT)
             )
             characters += kept
             origin.extend([i] * len(kept))
@@ -309,88 +263,16 @@ class Tokenizer:
 
     def _encode_strings(self, texts: list[str]) -> list[list[int]]:
         """All texts at once: each end of a text becomes `[SEP]` and the `[CLS]` of the next one."""
-        codes, values, starts, stops = self._scan(texts)
-        pieces = self._pieces(_to_text(codes) if len(starts) else "", starts, stops)
-        counts = (values >= 0).view(np.int8).astype(np.int32)
-        counts[values == _END_OF_TEXT] = 2
-        counts[starts] = np.fromiter(map(len, pieces), np.int32, len(pieces))
-        ids = np.repeat(values, counts)
-        ids[ids == _IN_WORD] = list(chain.from_iterable(pieces))
-        separators = np.flatnonzero(ids == _END_OF_TEXT)[::2]
+        scan = self._scanner.scan(texts)
+        pieces = self._scanner.pieces(scan)
+        counts = (scan.values >= 0).view(np.int8).astype(np.int32)
+        counts[scan.values == END_OF_TEXT] = 2
+        counts[scan.starts] = np.fromiter(map(len, pieces), np.int32, len(pieces))
+        ids = np.repeat(scan.values, counts)
+        ids[ids == IN_WORD] = list(chain.from_iterable(pieces))
+        separators = np.flatnonzero(ids == END_OF_TEXT)[::2]
         ids[separators] = self.end_id
         ids[separators + 1] = self.start_id
         row = [self.start_id, *self._integers[ids].tolist()]
         bounds = [0, *(separators + 2).tolist()]
         return [row[a:b] for a, b in pairwise(bounds)]
-
-    def _scan(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Code points of all texts, normalized; their table values; starts and stops of words."""
-        joined = "\0".join([*texts, ""])
-        if joined.count("\0") != len(texts):
-            joined = "\0".join([*(text.replace("\0", "\1") for text in texts), ""])
-        joined = self._normalize(joined)
-        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-        values = self._table[codes]
-        if (values == _UNSEEN).any():
-            for code in np.unique(codes[values == _UNSEEN]).tolist():
-                self._table[code] = self._value(code)
-            values = self._table[codes]
-        kept = values != _DROPPED
-        if not kept.all():
-            codes, values = codes[kept], values[kept]
-        in_word = np.concatenate([[False], values == _IN_WORD, [False]])
-        edges = np.flatnonzero(in_word[1:] != in_word[:-1])
-        return codes, values, edges[::2], edges[1::2]
-
-    def _pieces(self, characters: str, starts: np.ndarray, stops: np.ndarray) -> list[list[int]]:
-        """Ids of each word's pieces; words not seen before go to the Rust engine together."""
-        words = [characters[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-        known = self._words
-        new = [word for word in dict.fromkeys(words) if word not in known]
-        if new:
-            if len(known) > _MAX_CACHED_WORDS:
-                known.clear()
-                new = list(dict.fromkeys(words))
-            valid = [_SURROGATE.sub("\U0010ffff", word) for word in new]
-            encodings = self._word_piece.encode_batch_fast(valid, add_special_tokens=False)
-            known.update(zip(new, (encoding.ids for encoding in encodings), strict=True))
-        return [known[word] for word in words]
-
-    def _normalize(self, text: str) -> str:
-        return unicodedata.normalize("NFD", text.lower()) if self.do_lower_case else text
-
-    def _value(self, code: int) -> int:
-        character = chr(code)
-        category = unicodedata.category(character)
-        if code == 0:
-            return _END_OF_TEXT
-        if is_ideograph(character) or is_punctuation(character):
-            return self.token_to_id(character)
-        if character in "\n\r\t" or category in ("Zs", "Zl", "Zp"):
-            return _SPACE
-        if category in ("Cc", "Cf") or code == 0xFFFD or (category == "Mn" and self.do_lower_case):
-            return _DROPPED
-        return _IN_WORD
-
-
-def _to_text(codes: np.ndarray) -> str:
-    return codes.tobytes().decode("utf-32-le", "surrogatepass")
-
-
-def _cut(row: list, length: int, side: str) -> list:
-    excess = len(row) - length
-    if excess <= 0:
-        return row
-    return row[: length - 1] + row[-1:] if side == "right" else row[:1] + row[1 + excess :]
-
-
-def _join(one: list[int], two: list[int], maxlen: int | None, side: str) -> Encoded:
-    """`two` loses its `[CLS]`, which counts while the longer of both is being shortened."""
-    excess = 0 if maxlen is None else len(one) + len(two) - 1 - maxlen
-    if excess > 0:
-        gap = len(one) - len(two)
-        shared = max(0, excess - abs(gap))
-        alone = excess - shared
-        one = _cut(one, len(one) - (alone if gap > 0 else 0) - (shared + 1) // 2, side)
-        two = _cut(two, len(two) - (alone if gap < 0 else 0) - shared // 2, side)
-    return one + two[1:], [0] * len(one) + [1] * (len(two) - 1)

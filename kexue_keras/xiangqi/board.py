@@ -22,7 +22,8 @@ from types import ModuleType
 from typing import NamedTuple
 
 from kexue_keras.xiangqi import notation
-from kexue_keras.xiangqi.notation import NAMES, square
+from kexue_keras.xiangqi.moves import check_move, from_uci, square_name, squares_of, to_uci
+from kexue_keras.xiangqi.notation import NAMES
 
 START_FEN = "rnbakabnr/9/1c5c1/p1p1p1p1p/9/9/P1P1P1P1P/1C5C1/9/RNBAKABNR w - - 0 1"
 
@@ -36,8 +37,6 @@ _ALLOWED = {
     "B": {f + 9 * r for f, r in ((2, 0), (6, 0), (0, 2), (4, 2), (8, 2), (2, 4), (6, 4))},
     "P": {f + 9 * r for f in range(9) for r in range(3, 10) if r > 4 or f % 2 == 0},
 }
-_ICCS = re.compile(r"[a-i][0-9][a-i][0-9]")
-_UCI = re.compile(r"([a-i])(\d+)([a-i])(\d+)")
 
 
 class IllegalMove(ValueError):
@@ -66,20 +65,6 @@ def _rules() -> ModuleType:
             "kexue_keras.xiangqi needs pyffish: pip install 'kexue_keras[xiangqi]'"
         ) from error
     return pyffish
-
-
-def _to_uci(iccs: str) -> str:
-    return f"{iccs[0]}{int(iccs[1]) + 1}{iccs[2]}{int(iccs[3]) + 1}"
-
-
-def _to_iccs(uci: str) -> str:
-    source, source_rank, target, target_rank = _UCI.fullmatch(uci).groups()
-    return f"{source}{int(source_rank) - 1}{target}{int(target_rank) - 1}"
-
-
-def _check_iccs(iccs: str) -> None:
-    if not isinstance(iccs, str) or not _ICCS.fullmatch(iccs):
-        raise ValueError(f"A move must be in ICCS, like 'h2e2'. Received: {iccs!r}")
 
 
 def _other(side: str) -> str:
@@ -114,8 +99,7 @@ def _parse_fen(fen: str) -> tuple[list[str], str, int, int]:
     for at, piece in enumerate(squares):
         seen = at if piece.isupper() else 89 - at
         if seen not in _ALLOWED.get(piece.upper(), {seen}):
-            name = "abcdefghi"[at % 9] + str(at // 9)
-            raise refuse(f"has {piece!r} on {name}, where it can never stand")
+            raise refuse(f"has {piece!r} on {square_name(at)}, where it can never stand")
     clock, number = (int(fields[4]), int(fields[5])) if len(fields) == 6 else (0, 1)
     kings = sorted((squares.index("K"), squares.index("k")))
     if set(squares[kings[0] + 9 : kings[1] : 9]) <= {"."} and (kings[1] - kings[0]) % 9 == 0:
@@ -209,11 +193,11 @@ class Board:
         """The legal moves in ICCS, sorted."""
         if self._legal is None:
             found = self._pyffish.legal_moves(_VARIANT, self.fen, [])
-            self._legal = sorted(map(_to_iccs, found))
+            self._legal = sorted(map(from_uci, found))
         return list(self._legal)
 
     def _check_legal(self, iccs: str) -> None:
-        _check_iccs(iccs)
+        check_move(iccs)
         if iccs not in self.legal_moves():
             raise self._illegal(iccs)
 
@@ -223,7 +207,7 @@ class Board:
         )
 
     def _play(self, iccs: str) -> None:
-        source, target = square(iccs[:2]), square(iccs[2:])
+        source, target = squares_of(iccs)
         captured = self._squares[target]
         self._undo.append((captured, self._clock))
         self._squares[target], self._squares[source] = self._squares[source], "."
@@ -260,9 +244,9 @@ class Board:
         """
         moves = list(moves)
         for iccs in moves:
-            _check_iccs(iccs)
+            check_move(iccs)
         try:
-            self._pyffish.get_fen(_VARIANT, self.fen, [_to_uci(iccs) for iccs in moves])
+            self._pyffish.get_fen(_VARIANT, self.fen, [to_uci(iccs) for iccs in moves])
             play = self._play
         except (ValueError, SystemError):
             play = self.push
@@ -284,7 +268,7 @@ class Board:
         if not self._moves:
             raise IndexError("There is no move to take back")
         iccs = self._moves.pop()
-        source, target = square(iccs[:2]), square(iccs[2:])
+        source, target = squares_of(iccs)
         captured, self._clock = self._undo.pop()
         self._squares[source], self._squares[target] = self._squares[target], captured
         self._turn = self._waiting
@@ -337,7 +321,7 @@ class Board:
 
     def _gives_check(self, plies: int) -> bool:
         return self._pyffish.gives_check(
-            _VARIANT, self._start, [_to_uci(iccs) for iccs in self._moves[:plies]]
+            _VARIANT, self._start, [to_uci(iccs) for iccs in self._moves[:plies]]
         )
 
     def _winner(self, value: int) -> str | None:
@@ -367,7 +351,7 @@ class Board:
         if not repeated and self._clock < 100:
             return None
         ended, value = self._pyffish.is_optional_game_end(
-            _VARIANT, self._start, [_to_uci(iccs) for iccs in self._moves]
+            _VARIANT, self._start, [to_uci(iccs) for iccs in self._moves]
         )
         if not ended:
             return None

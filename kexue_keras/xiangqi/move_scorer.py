@@ -15,7 +15,6 @@ Example:
 Reference: https://kexue.fm/archives/7877
 """
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,11 @@ from keras import ops
 
 from kexue_keras import backend
 from kexue_keras.xiangqi.game_model import GameModel
+from kexue_keras.xiangqi.moves import checked_moves
 
 BOS = 0
 """Id that begins every game, and pads it; the model never masks the first position."""
 
-_ICCS = re.compile("[a-i][0-9][a-i][0-9]")
 _READS = (8, 32, 128)
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 512
 
@@ -50,7 +49,7 @@ class MoveTokens:
 
     def encode(self, moves):
         """Ids of a game, the one that begins it included: `1 + per_move * len(moves)` of int."""
-        moves = _checked("moves", moves)
+        moves = checked_moves("moves", moves)
         size = 4 // self.per_move
         return [BOS, *(self._ids[m[i : i + size]] for m in moves for i in range(0, 4, size))]
 
@@ -160,7 +159,7 @@ class MoveScorer:
             history: the moves of the game so far, in ICCS.
             moves: moves in ICCS, the legal ones say.
         """
-        history, moves = _checked("history", history), _checked("moves", moves)
+        history, moves = checked_moves("history", history), checked_moves("moves", moves)
         token_ids = self.tokens.encode(self.window(history))
         self._remember(token_ids)
         return self._score(moves, [len(token_ids)] * len(moves))
@@ -194,7 +193,7 @@ class MoveScorer:
         """
         game = self._game(game, len(moves))
         self._remember(self.tokens.encode(game))
-        flat = [iccs for of_ply in moves for iccs in _checked("moves", of_ply)]
+        flat = [iccs for of_ply in moves for iccs in checked_moves("moves", of_ply)]
         lengths = [1 + self._per_move * ply for ply, of_ply in enumerate(moves) for _ in of_ply]
         ends = np.cumsum([len(of_ply) for of_ply in moves])
         return np.split(self._score(flat, lengths), ends[:-1]) if len(moves) else []
@@ -220,7 +219,7 @@ class MoveScorer:
         return ["".join(self.tokens.symbols[i] for i in row) for row in written]
 
     def _game(self, game, plies):
-        game = _checked("game", game)
+        game = checked_moves("game", game)
         if plies > min(len(game), self.max_plies + 1):
             raise ValueError(
                 f"`moves` must be of at most {self.max_plies + 1} plies, and not more than the "
@@ -277,11 +276,3 @@ class MoveScorer:
 def _best(log_probabilities):
     """The most probable tokens; the padding is none."""
     return 1 + log_probabilities[..., 1:].argmax(axis=-1)
-
-
-def _checked(name, moves):
-    moves = list(moves)
-    for iccs in moves:
-        if not isinstance(iccs, str) or not _ICCS.fullmatch(iccs):
-            raise ValueError(f"`{name}` must be moves in ICCS, like 'h2e2'. Received: {iccs!r}")
-    return moves

@@ -9,6 +9,8 @@ Reference: https://kexue.fm/archives/7877
 import re
 from collections.abc import Sequence
 
+from kexue_keras.xiangqi.moves import square, squares_of
+
 NAMES = dict(zip("RNBAKCPrnbakcp", "车马相仕帅炮兵车马象士将炮卒", strict=True))
 
 _NUMERALS = {"red": "一二三四五六七八九", "black": "１２３４５６７８９"}
@@ -23,17 +25,6 @@ _MOVE = re.compile(
     "(?:[车马相士帅炮兵][一二三四五六七八九]|[前中后一二三四五][车马相士帅炮兵])"
     "[进退平][一二三四五六七八九]"
 )
-
-
-def square(name: str) -> int:
-    """The number of a square.
-
-    Example:
-
-    >>> square("a0"), square("i9")
-    (0, 89)
-    """
-    return "abcdefghi".index(name[0]) + 9 * int(name[1])
 
 
 def ordinals(squares: Sequence[str], at: int) -> list[str]:
@@ -75,7 +66,7 @@ def spellings(squares: Sequence[str], iccs: str) -> list[str]:
     >>> spellings(squares, "h2e2"), spellings(squares, "h0h1")
     (['前炮平五'], ['后炮进一'])
     """
-    source, target = square(iccs[:2]), square(iccs[2:])
+    source, target = squares_of(iccs)
     piece = squares[source]
     red = piece.isupper()
     numerals = _NUMERALS["red" if red else "black"]

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kexue_keras.xiangqi.board import Board
-from kexue_keras.xiangqi.notation import square
+from kexue_keras.xiangqi.moves import squares_of
 
 VALUES = {"R": 9.0, "C": 4.5, "N": 4.0, "A": 2.0, "B": 2.0, "P": 1.0}
 """Customary values of the pieces; a soldier beyond the river counts 2."""
@@ -43,7 +43,7 @@ def captured_value(pieces: Sequence[str], iccs: str) -> float:
     >>> [captured_value(Board().squares, iccs) for iccs in ("h2h9", "h2e2")]
     [4.0, 0.0]
     """
-    target = square(iccs[2:])
+    _, target = squares_of(iccs)
     piece = pieces[target]
     if piece in "Pp":
         beyond = target >= 45 if piece == "P" else target < 45

@@ -1,26 +1,16 @@
-"""Bounded arithmetic, normalisation and augmentation of math word problems."""
+"""Bounded arithmetic."""
 
 import ast
-import json
-import lzma
 import operator
 import random
 import re
-import subprocess
 import sys
-import time
 from fractions import Fraction
 
 import pytest
 
-from kexue_keras.equations import (
-    EquationError,
-    equal,
-    evaluate,
-    normalize,
-    resample_numbers,
-    strip_brackets,
-)
+from kexue_keras.equations import EquationError, equal, evaluate, strip_brackets
+from kexue_keras.equations.arithmetic import MAX_BITS
 
 # fmt: off
 HOSTILE = [
@@ -97,28 +87,28 @@ def random_valid_expressions(count, seed):
     return found
 
 
-def milliseconds(function, argument):
-    """Shortest of three measured times, and what was raised."""
-    times, error = [], None
-    for _ in range(3):
-        start = time.perf_counter()
-        try:
-            function(argument)
-        except EquationError as raised:
-            error = raised
-        times.append(time.perf_counter() - start)
-    return min(times) * 1000, error
+def work_of(function, argument):
+    """Lines that were run, bits of the largest integer that was held, and what was raised."""
+    lines, bits, error = 0, 0, None
 
+    def count(frame, event, _):
+        nonlocal lines, bits
+        lines += 1
+        for value in frame.f_locals.values():
+            for number in value if type(value) is tuple else (value,):
+                if type(number) is int:
+                    bits = max(bits, number.bit_length())
+        return count
 
-def read(path):
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def normalized(path):
-    rows = read(path)
-    found = [normalize(row["original_text"], row["equation"], row["ans"]) for row in rows]
-    return rows, found
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        function(argument)
+    except EquationError as raised:
+        error = raised
+    finally:
+        sys.settrace(before)
+    return lines, bits, error
 
 
 class TestEvaluate:
@@ -160,9 +150,10 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("index", range(len(HOSTILE)))
     def test_hostile_is_refused_at_once(self, index):
-        elapsed, error = milliseconds(evaluate, HOSTILE[index])
+        lines, bits, error = work_of(evaluate, HOSTILE[index])
         assert isinstance(error, EquationError)
-        assert elapsed < 50
+        assert lines < 50_000
+        assert bits <= 2 * MAX_BITS
         assert len(str(error)) < 500
 
     def test_random_junk_raises_nothing_else(self):
@@ -177,15 +168,11 @@ class TestEvaluate:
 
     def test_slowest_accepted_text(self):
         slow = "+".join(f"1/{n}**9" for n in range(11, 60))
-        assert milliseconds(evaluate, slow)[0] < 50
-        assert milliseconds(evaluate, "2**512*" * 3 + "1" + "*1/1" * 240)[0] < 50
-
-    def test_needs_no_deep_learning_framework(self):
-        program = (
-            "import sys, kexue_keras.equations\n"
-            "sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow', 'jax', 'numpy')))"
-        )
-        subprocess.run([sys.executable, "-c", program], check=True)
+        for text in (slow, "2**512*" * 3 + "1" + "*1/1" * 240):
+            lines, bits, error = work_of(evaluate, text)
+            assert error is None
+            assert lines < 50_000
+            assert bits <= 2 * MAX_BITS
 
 
 class TestEqual:
@@ -246,154 +233,3 @@ class TestStripBrackets:
     def test_refuses_what_is_no_arithmetic(self):
         with pytest.raises(ValueError, match="must be arithmetic"):
             strip_brackets("(x)")
-
-
-class TestNormalize:
-    @pytest.mark.parametrize(
-        "sample, expected",
-        [
-            (("有1(1/2)米", "x=1(1/2)", "1(1/2)"), ("有(1+1/2)米", "1+1/2", "(1+1/2)")),
-            (("q", "2(3+4)", "2((2)+(5))"), ("q", "2+3+4", "2+((2)+(5))")),
-            (("吃了(3/4)和(1/4)", "(3/4)", "3/4"), ("吃了3/4和1/4", "3/4", "3/4")),
-            (("(1+2)/3", "(1+2)/3", "1"), ("(1+2)/3", "(1+2)/3", "1")),
-            (("打80%", "x=100*80%", "80"), ("打80%", "100*80/100", "80")),
-            (("q", "5/50%", "10"), ("q", "5/(50/100)", "10")),
-            (("q", "(1+2)%", "3%"), ("q", "(1+2)/100", "(3/100)")),
-            (("甲3：2", "x=3:2", "1.5"), ("甲3：2", "3/2", "1.5")),
-            (("q", "12.5%", "0.125"), ("q", "12.5/100", "0.125")),
-            (("q", "((1+2))", "3.0000001"), ("q", "1+2", "3.0000001")),
-            (("q", "1(1/2)*2(1/2)", "3.75"), ("q", "(1+1/2)*(2+1/2)", "3.75")),
-        ],
-    )
-    def test_steps(self, sample, expected):
-        assert normalize(*sample) == expected
-
-    @pytest.mark.parametrize(
-        "sample",
-        [
-            ("q", "x=1+1", "3"),
-            ("q", "x=1/0", "1/0"),
-            ("q", "x=[1+1]", "2"),
-            ("q", "x=__import__('os')", "1"),
-            ("q", "x=9**9**9", "9**9**9"),
-            ("q", "", ""),
-            ("q", "x=x=1", "1"),
-            (None, "1", "1"),
-            ("q", 1, "1"),
-            ("q", "1", None),
-        ],
-    )
-    def test_inconsistent_samples_are_dropped(self, sample):
-        assert normalize(*sample) is None
-
-    @pytest.mark.parametrize("text", ["1" * 10**5, "1(" * 10**5, "(1/" * 10**5, "1%" * 10**5])
-    def test_long_texts_take_linear_time(self, text):
-        assert milliseconds(lambda t: normalize(t, t, t), text)[0] < 500
-
-    def test_published_number_of_samples(self, shared):
-        rows, found = normalized(shared / "data/math/ape210k_valid.jsonl.xz")
-        kept = [sample for sample in found if sample]
-        assert len(rows) == 5000
-        assert len(kept) == 4999
-        for _, equation, answer in kept:
-            assert equal(evaluate(equation), answer)
-            assert strip_brackets(equation) == equation
-
-    def test_math23k(self, shared):
-        rows, found = normalized(shared / "data/math/math23k_train.jsonl.xz")
-        assert len(rows) == 16_809
-        assert sum(sample is not None for sample in found) == 16_802
-
-
-class TestResampleNumbers:
-    NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-
-    def check(self, old, new):
-        """Question and equation changed in the numbers only, consistently, and the answer fits."""
-        (question, equation, _), (new_question, new_equation, new_answer) = old, new
-        assert evaluate(new_equation) == evaluate(new_answer)
-        value, new_value = evaluate(equation), evaluate(new_equation)
-        assert (value > 0) == (new_value > 0)
-        assert value.denominator > 1 or new_value.denominator == 1
-        for before, after in ((question, new_question), (equation, new_equation)):
-            assert self.NUMBER.sub("#", before) == self.NUMBER.sub("#", after)
-            for a, b in zip(self.NUMBER.findall(before), self.NUMBER.findall(after), strict=True):
-                assert len(a.partition(".")[2]) == len(b.partition(".")[2])
-                assert len(a) == len(b) or "/" in before
-        assert new_question != question
-
-    @pytest.mark.parametrize(
-        "question, equation",
-        [
-            ("小明有35个苹果，吃了12个，还剩多少个？", "35-12"),
-            ("3元一支的笔买了8支，要多少元？", "3*8"),
-            ("一本书有320页，读了它的1/8，读了多少页？", "320*1/8"),
-            ("一件衣服450元，降价25%，便宜多少元？", "450*25/100"),
-            ("绳长(3+1/2)米，用去(1+1/4)米，还剩多少米？", "3+1/2-(1+1/4)"),
-            ("一斤糖3.75元，买4.2斤要多少元？", "3.75*4.2"),
-            ("圆的半径是5米，周长是多少米？", "2*3.14*5"),
-            ("第一天和第二天都走了15千米，共走30千米后还剩46千米，全长？", "15+15+46"),
-        ],
-    )
-    def test_new_problem_is_consistent(self, question, equation):
-        old = (question, equation, str(evaluate(equation)))
-        rng, seen = random.Random(0), set()
-        for _ in range(50):
-            new = resample_numbers(*old, rng)
-            if new:
-                self.check(old, new)
-                seen.add(new)
-        assert len(seen) > 5
-
-    def test_constants_years_and_parts_of_words_stay(self):
-        question = "2008年A4纸每包100张，1天用17张，圆周率3.14"
-        question, equation, _ = resample_numbers(
-            question, "2008+4+100*1+17*3.14*3.14", "2279.5972", random.Random(0)
-        )
-        assert re.fullmatch(r"2008年A4纸每包100张，1天用[0-9]{2}张，圆周率3\.14", question)
-        assert re.fullmatch(r"2008\+4\+100\*1\+[0-9]{2}\*3\.14\*3\.14", equation)
-
-    def test_numbers_are_matched_whole(self):
-        new = resample_numbers("13个人有3个包和130元", "130-13*3", "91", random.Random(3))
-        a, b, c = re.fullmatch("(.*)个人有(.*)个包和(.*)元", new[0]).groups()
-        assert new[1] == f"{c}-{a}*{b}"
-
-    @pytest.mark.parametrize(
-        "question, equation",
-        [
-            ("没有数字", "1+1"),
-            ("一天100个", "100*1"),
-            ("2□*4的积是两位数，□里最大填几", "4"),
-            ("25个人的25%是多少", "25*25/100"),
-            ("一块蛋糕的1/4分给4人", "1/4/4"),
-        ],
-    )
-    def test_ambiguous_is_left_alone(self, question, equation):
-        answer = str(evaluate(equation))
-        assert resample_numbers(question, equation, answer, random.Random(0)) is None
-
-    def test_same_seed_same_problem(self):
-        problem = ("有35个苹果，吃了12个", "35-12", "23")
-        first = resample_numbers(*problem, random.Random(4))
-        assert first == resample_numbers(*problem, random.Random(4))
-
-    def test_answers_are_exact(self):
-        rng = random.Random(5)
-        answers = [resample_numbers("35元分给8人", "35/8", "4.375", rng)[2] for _ in range(30)]
-        assert all(re.fullmatch(r"[0-9]+(\.[0-9]*[1-9])?", answer) for answer in answers)
-
-    def test_real_problems(self, shared):
-        _, found = normalized(shared / "data/math/ape210k_valid.jsonl.xz")
-        rng, changed = random.Random(0), 0
-        start = time.process_time()
-        kept = [sample for sample in found if sample]
-        new = [resample_numbers(*sample, rng) for sample in kept]
-        elapsed = time.process_time() - start
-        for old, resampled in zip(kept, new, strict=True):
-            if resampled:
-                changed += 1
-                assert evaluate(resampled[1]) == evaluate(resampled[2])
-                assert self.NUMBER.sub("#", old[0]) == self.NUMBER.sub("#", resampled[0])
-                assert self.NUMBER.sub("#", old[1]) == self.NUMBER.sub("#", resampled[1])
-        assert changed > 0.8 * len(kept)
-        assert elapsed / len(kept) < 0.002

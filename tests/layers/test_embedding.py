@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-from contract import assert_close, check_layer, perturb, to_numpy
+from contract import assert_close, check_layer, to_numpy
 
 from kexue_keras import backend
-from kexue_keras.layers import Embedding, MaskedAdd, PositionEmbedding
+from kexue_keras.layers import Embedding
 
 IDS = np.array([[1, 2, 0, 3], [0, 0, 6, 6]], "int32")
 
@@ -16,23 +16,6 @@ def normal(*shape):
 @pytest.mark.parametrize("config", [{}, {"mask_zero": True, "embeddings_initializer": "he_normal"}])
 def test_contract_of_embedding(config, tmp_path):
     check_layer(Embedding(7, 4, **config), (IDS,), tmp_path)
-
-
-def test_contract_of_position_embedding(tmp_path):
-    layer = PositionEmbedding(9, 4, embeddings_initializer="uniform")
-    check_layer(layer, (normal(2, 5, 4),), tmp_path)
-
-
-def test_masked_add_keeps_the_first_mask(tmp_path):
-    inputs = [normal(2, 4, 3), normal(2, 4, 3)]
-    check_layer(MaskedAdd(), (inputs,), tmp_path)
-    embedded = Embedding(7, 3, mask_zero=True)(IDS)
-    added = MaskedAdd()([embedded, inputs[0]])
-    np.testing.assert_allclose(to_numpy(added), to_numpy(embedded) + inputs[0], rtol=1e-6)
-    visible = IDS != 0
-    visible[:, 0] = True
-    np.testing.assert_array_equal(to_numpy(added._keras_mask), visible)
-    assert getattr(MaskedAdd()(inputs), "_keras_mask", None) is None
 
 
 def test_embedding_looks_up_and_multiplies_by_the_same_table():
@@ -104,34 +87,6 @@ def test_mixed_precision_keeps_large_ids():
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_position_embedding_adds_the_vector_of_every_position():
-    layer = PositionEmbedding(9, 4)
-    x = normal(2, 5, 4)
-    layer(x)
-    perturb(layer)
-    table = to_numpy(layer.embeddings.value)
-    assert_close(layer(x), x + table[None, :5])
-    assert_close(layer(normal(1, 9, 4)), normal(1, 9, 4) + table)
-    assert_close(layer.lookup(np.array([[8, 0]])), table[[[8, 0]]])
-
-
-def test_position_embedding_passes_a_mask_through():
-    layer = PositionEmbedding(9, 4)
-    mask = keras.ops.convert_to_tensor(np.array([[True, False]]))
-    assert layer.supports_masking
-    assert layer.compute_mask(normal(1, 2, 4), mask) is mask
-
-
-def test_bad_arguments():
+def test_bad_mode():
     with pytest.raises(ValueError, match="`mode` must be .* Received: 'both'"):
         Embedding(7, 4)(IDS, mode="both")
-    with pytest.raises(ValueError, match=r"at most 4 positions \(`input_dim`\). Received: 5"):
-        PositionEmbedding(4, 3, name="places")(normal(1, 5, 3))
-
-
-def test_too_long_a_sequence_fails_in_a_compiled_model_too():
-    """With an unknown length the layer cannot know at build time."""
-    inputs = keras.Input((None, 3))
-    model = keras.Model(inputs, PositionEmbedding(4, 3)(inputs))
-    with pytest.raises(ValueError, match="at most 4 positions"):
-        model.predict(normal(1, 5, 3), verbose=0)

@@ -1,406 +1,119 @@
-"""CRF and MEMM against enumeration of all paths, in plain NumPy."""
+"""Sums and best paths against enumeration of all paths, in plain NumPy."""
 
 import itertools
-import warnings
 
-import contract
 import keras
 import numpy as np
 import pytest
+from contract import compile
 from keras import ops
+from label_paths import (
+    LABELS,
+    LENGTH,
+    LENGTHS,
+    LOGITS,
+    MASK,
+    TRANS,
+    Y,
+    crf_score,
+    log_softmax,
+    numpy,
+)
 
-from kexue_keras import backend, layers
-
-LABELS, LENGTH = 3, 5
-RNG = np.random.default_rng(0)
-LOGITS = RNG.normal(size=(4, LENGTH, LABELS)).astype("float32") * 2
-LENGTHS = [5, 3, 1, 4]
-MASK = np.arange(LENGTH) < np.array(LENGTHS)[:, None]
-TRANS = RNG.normal(size=(LABELS, LABELS)).astype("float32") * 2
-Y = RNG.integers(0, LABELS, (4, LENGTH)).astype("int32")
-
-MAKE = {
-    "crf": layers.ConditionalRandomField,
-    "memm": lambda **k: layers.MaximumEntropyMarkovModel(bidirectional=False, **k),
-    "bi-memm": layers.MaximumEntropyMarkovModel,
-}
-each = pytest.mark.parametrize("kind", list(MAKE))
+from kexue_keras import backend
+from kexue_keras.layers.label_lattice import (
+    best_path,
+    has_gap,
+    log_partition,
+    mask_logits,
+    only_visible,
+    path_score,
+    split_mask,
+    stepwise_crossentropy,
+)
+from kexue_keras.ops import LOWEST
 
 
-def numpy(x):
-    return ops.convert_to_numpy(x)
-
-
-def log_softmax(x):
-    x = x - x.max()
-    return x - np.log(np.exp(x).sum())
-
-
-def crf_score(f, g, path):
-    return sum(f[k][y] for k, y in enumerate(path)) + sum(
-        g[a][b] for a, b in itertools.pairwise(path)
+def test_log_partition_is_that_of_all_paths():
+    mask = np.ones(LOGITS.shape[:2], bool)
+    found = log_partition(
+        ops.convert_to_tensor(LOGITS), ops.convert_to_tensor(mask), ops.convert_to_tensor(TRANS)
     )
+    for logits, value in zip(LOGITS.astype("float64"), numpy(found), strict=True):
+        paths = itertools.product(range(LABELS), repeat=LENGTH)
+        scores = [crf_score(logits, TRANS, path) for path in paths]
+        assert value == pytest.approx(np.log(np.exp(scores).sum()), rel=1e-5)
 
 
-def memm_log_probability(f, g, path):
-    total, before = 0.0, None
-    for scores, label in zip(f, path, strict=True):
-        total += log_softmax(scores if before is None else scores + g[before])[label]
-        before = label
-    return total
-
-
-def log_probability(kind, f, g, path):
-    f, g = f.astype("float64"), g.astype("float64")
-    if kind == "crf":
-        paths = itertools.product(range(f.shape[1]), repeat=len(f))
-        scores = np.array([crf_score(f, g, p) for p in paths])
-        return crf_score(f, g, path) - scores.max() - np.log(np.exp(scores - scores.max()).sum())
-    forward = memm_log_probability(f, g, path)
-    if kind == "memm":
-        return forward
-    return (forward + memm_log_probability(f[::-1], g.T, path[::-1])) / 2
-
-
-def built(kind, trans=TRANS, **arguments):
-    layer = MAKE[kind](**arguments)
-    layer.build((None, None, len(trans)))
-    weights = layer.weights
-    if len(weights) == 1:
-        weights[0].assign(trans / layer.lr_multiplier)
-    return layer
-
-
-@each
-@pytest.mark.parametrize("lr_multiplier", [1, 100])
-def test_losses_are_those_of_enumeration(kind, lr_multiplier):
-    layer = built(kind, lr_multiplier=lr_multiplier)
-    output = layer(LOGITS, mask=MASK)
-    found = numpy(layer.sparse_loss(Y, output))
-    expected = [
-        -log_probability(kind, f[:n], TRANS, y[:n])
-        for f, y, n in zip(LOGITS, Y, LENGTHS, strict=True)
-    ]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    dense = layer.dense_loss(np.eye(LABELS, dtype="float32")[Y], output)
-    np.testing.assert_allclose(numpy(dense), found, rtol=1e-6)
-    np.testing.assert_allclose(numpy(layer.sparse_loss(Y[..., None], output)), found, rtol=1e-6)
-
-
-@each
-def test_best_paths_are_those_of_enumeration(kind):
-    layer = built(kind)
-    found = layer.decode(LOGITS, MASK)
-    for f, n, path in zip(LOGITS, LENGTHS, found, strict=True):
-        paths = list(itertools.product(range(LABELS), repeat=n))
-        best = max(paths, key=lambda p: log_probability(kind, f[:n], TRANS, p))
-        assert path[:n].tolist() == list(best) and not path[n:].any()
-    np.testing.assert_array_equal(layer.decode(layer(LOGITS, mask=MASK)), found)
-
-
-def test_probabilities_of_all_paths_sum_to_one():
-    paths = np.array(list(itertools.product(range(LABELS), repeat=LENGTH)), "int32")
-    for kind in ("crf", "memm"):
-        layer = built(kind)
-        output = layer(np.repeat(LOGITS[:1], len(paths), 0))
-        total = np.exp(-numpy(layer.sparse_loss(paths, output)).astype("float64")).sum()
-        assert total == pytest.approx(1, abs=1e-5)
-
-
-@each
-def test_without_transitions_it_is_a_softmax_at_every_step(kind):
-    layer = built(kind, np.zeros_like(TRANS))
-    found = numpy(layer.sparse_loss(Y, layer(LOGITS)))
-    steps = keras.losses.sparse_categorical_crossentropy(Y, LOGITS, from_logits=True)
-    np.testing.assert_allclose(found, numpy(steps).sum(1), rtol=1e-5)
-    np.testing.assert_array_equal(layer.decode(LOGITS), LOGITS.argmax(-1))
-
-
-@each
-def test_padding_changes_nothing(kind):
-    layer = built(kind)
-    mask = np.pad(MASK, ((0, 0), (0, 4)))
-    padded = np.pad(LOGITS, ((0, 0), (0, 4), (0, 0)), constant_values=1e4)
-    short, long = layer(LOGITS, mask=MASK), layer(padded, mask=mask)
-    labels = np.pad(Y, ((0, 0), (0, 4)), constant_values=2)
-    for method in ("sparse_loss", "sparse_accuracy"):
-        a, b = getattr(layer, method)(Y, short), getattr(layer, method)(labels, long)
-        np.testing.assert_allclose(numpy(a), numpy(b), rtol=1e-6)
-    np.testing.assert_array_equal(layer.decode(long)[:, :LENGTH], layer.decode(short))
-
-
-@each
-def test_accuracy_is_that_of_the_largest_logits(kind):
-    layer = built(kind)
-    found = numpy(layer.sparse_accuracy(Y, layer(LOGITS, mask=MASK)))
-    assert found == pytest.approx((LOGITS.argmax(-1) == Y)[MASK].mean())
-    one_hot = np.eye(LABELS, dtype="float32")[Y]
-    assert numpy(layer.dense_accuracy(one_hot, layer(LOGITS, mask=MASK))) == pytest.approx(found)
-
-
-@each
-@pytest.mark.parametrize("scale", [1e4, -1e4])
-def test_huge_scores_have_finite_losses_and_gradients(kind, scale):
-    layer = built(kind, TRANS * abs(scale))
-    logits = LOGITS * scale
-
-    def loss_of_layer():
-        return ops.mean(layer.sparse_loss(Y, layer(logits, mask=MASK)))
-
-    loss, gradients = backend.value_and_grad(loss_of_layer, layer.trainable_variables)()
-    assert np.isfinite(numpy(loss))
-    assert all(np.isfinite(numpy(g)).all() for g in gradients)
-
-
-@each
-def test_a_compiled_model_trains_reloads_and_goes_on(kind, tmp_path):
-    keras.utils.set_random_seed(0)
-    layer = MAKE[kind](lr_multiplier=10)
-    inputs = keras.Input((None,), dtype="int32")
-    x = keras.layers.Embedding(9, 8, mask_zero=True)(inputs)
-    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(x)))
-    model.compile(keras.optimizers.Adam(0.05), layer.sparse_loss, metrics=[layer.sparse_accuracy])
-    # a label follows from the one before only: the input says where the sequence starts
-    x = np.tile(np.arange(1, 7, dtype="int32"), (8, 1)) % 2 + 1
-    y = (np.arange(6) + np.arange(8)[:, None]).astype("int32") % LABELS
-    x[:, 0] = y[:, 0] + 3
-    before = model.evaluate(x, y, verbose=0)[0]
-    model.fit(x, y, epochs=30, verbose=0)
-    loss, accuracy = model.evaluate(x, y, verbose=0)
-    assert loss < 0.3 * before
-    np.testing.assert_array_equal(layer.decode(model.predict(x, verbose=0)), y)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(again.evaluate(x, y, verbose=0), [loss, accuracy], rtol=1e-5)
-    assert again.loss.layer is again.layers[-1] is not layer
-    again.fit(x, y, epochs=1, verbose=0)
-    decoded = again.layers[-1].decode(again.predict(x, verbose=0))
-    np.testing.assert_array_equal(decoded, y)
-
-
-@each
-def test_contract(kind, tmp_path):
-    layer = MAKE[kind]()
-    contract.check_config(layer)
-    contract.check_reload(layer, (LOGITS,), tmp_path)
-    contract.check_unknown_length(layer, (LOGITS,))
-    contract.check_serialization(layer)
-
-
-def test_bad_arguments():
-    for make in MAKE.values():
-        with pytest.raises(ValueError, match="`lr_multiplier` must be positive"):
-            make(lr_multiplier=0)
-    with pytest.raises(ValueError, match="`key` must be that of a layer"):
-        layers.label_paths.LayerFunction("nobody", "_sparse_loss")
-
-
-@each
-def test_batches_of_different_lengths_train_in_one_graph(kind):
-    keras.utils.set_random_seed(0)
-    layer = MAKE[kind]()
-    inputs = keras.Input((None, 4))
-    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(inputs)))
-    model.compile(
-        "adam",
-        layer.sparse_loss,
-        metrics=[layer.sparse_accuracy],
-        jit_compile=backend.train_with_xla(),
-    )
-
-    class Growing(keras.utils.PyDataset):
-        def __len__(self):
-            return 3
-
-        def __getitem__(self, index):
-            x = np.ones((2, 3 + 2 * index, 4), "float32")
-            return x, np.ones(x.shape[:2], "int32")
-
-    history = model.fit(Growing(), epochs=3, shuffle=False, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-
-
-@each
-def test_minus_infinity_forbids_and_huge_scores_have_finite_gradients(kind):
-    layer = built(kind)
-    hidden = np.where(MASK[..., None], LOGITS, -np.inf).astype("float32")  # bert4keras's mask
-    expected = numpy(layer.sparse_loss(Y, layer(LOGITS, mask=MASK)))
-    np.testing.assert_allclose(numpy(layer.sparse_loss(Y, layer(hidden))), expected, rtol=1e-6)
-    np.testing.assert_allclose(numpy(layer.sparse_loss(Y, hidden)), expected, rtol=1e-6)
-    forbidden = LOGITS.copy()
-    forbidden[0, 1, (Y[0, 1] + 1) % LABELS] = -np.inf
-    found = numpy(layer.sparse_loss(Y, layer(forbidden, mask=MASK)))
-    without = np.where(np.isinf(forbidden), -1e9, forbidden)[0]
-    assert found[0] == pytest.approx(-log_probability(kind, without, TRANS, Y[0]), rel=1e-5)
-    for scores in (hidden, forbidden, LOGITS * 1e4, LOGITS * -1e4):
-        variable = keras.Variable(scores)
-
-        def objective(variable=variable):
-            return ops.sum(layer.sparse_loss(Y, layer(variable.value, mask=MASK)))
-
-        value, gradients = backend.value_and_grad(
-            objective, [variable, *layer.trainable_variables]
-        )()
-        assert np.isfinite(numpy(value))
-        assert all(np.isfinite(numpy(g)).all() for g in gradients)
-
-
-@each
-def test_keras_compiles_with_xla_only_what_xla_can_differentiate(kind):
-    keras.utils.set_random_seed(0)
-    layer, inputs = MAKE[kind](), keras.Input((None, 4))
-    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(inputs)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is not compiled
-        model.compile("adam", layer.sparse_loss, jit_compile=True)
-    assert model.jit_compile == (kind != "crf" or keras.backend.backend() != "tensorflow")
-    x = RNG.normal(size=(4, LENGTH, 4)).astype("float32")
-    losses = model.fit(x, Y, epochs=2, shuffle=False, verbose=0).history["loss"]
-    assert losses[1] < losses[0]
-
-
-@each
-def test_logits_that_are_not_numbers_are_seen(kind):
-    layer = built(kind)
-    logits = np.zeros((1, 4, LABELS), "float32")
-    logits[0, 2] = np.nan
-    loss = layer.sparse_loss(np.zeros((1, 4), "int32"), layer(logits))
-    assert np.isnan(numpy(loss)).all()
-
-
-@each
-def test_a_forbidden_transition(kind):
-    pairs, trans = set(itertools.pairwise(Y[0].tolist())), TRANS.copy()
-    forbidden = next(p for p in itertools.product(range(LABELS), repeat=2) if p not in pairs)
-    trans[forbidden] = -np.inf
-    layer = built(kind, trans)
-    found = numpy(layer.sparse_loss(Y[:1], layer(LOGITS[:1])))[0]
-    finite = np.where(np.isinf(trans), -1e9, trans)
-    assert found == pytest.approx(-log_probability(kind, LOGITS[0], finite, Y[0]), rel=1e-5)
-
-
-@each
-def test_a_single_position(kind):
-    layer = built(kind)
-    found = numpy(layer.sparse_loss(Y[:, :1], layer(LOGITS[:, :1])))
-    expected = [-log_softmax(f[0])[y[0]] for f, y in zip(LOGITS, Y, strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_array_equal(layer.decode(LOGITS[:, :1])[:, 0], LOGITS[:, 0].argmax(-1))
-
-
-def test_gradients_of_the_crf_are_marginals_minus_the_gold_path():
-    layer, variable = built("crf"), keras.Variable(LOGITS[:1])
-    _, (by_logits, by_trans) = backend.value_and_grad(
-        lambda: ops.sum(layer.sparse_loss(Y[:1], layer(variable.value))),
-        [variable, layer.weights[0]],
-    )()
-    paths = np.array(list(itertools.product(range(LABELS), repeat=LENGTH)))
-    p = np.array([np.exp(log_probability("crf", LOGITS[0], TRANS, path)) for path in paths])
-    eye = np.eye(LABELS)
-    marginals = np.einsum("p,pkl->kl", p, eye[paths]) - eye[Y[0]]
-    np.testing.assert_allclose(numpy(by_logits)[0], marginals, atol=1e-5)
-    pairs = np.einsum("p,pka,pkb->ab", p, eye[paths[:, :-1]], eye[paths[:, 1:]])
-    pairs -= np.einsum("ka,kb->ab", eye[Y[0, :-1]], eye[Y[0, 1:]])
-    np.testing.assert_allclose(numpy(by_trans), pairs, atol=1e-5)
-
-
-@each
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_low_precision_scores_are_computed_in_float32(kind, policy):
-    low = keras.DTypePolicy(policy).compute_dtype
-    layer, exact = built(kind, dtype=policy), built(kind)
-    scores = ops.cast(LOGITS, low)
-    rounded = numpy(ops.cast(scores, "float32"))
-    output = layer(scores, mask=MASK)
-    assert keras.backend.standardize_dtype(output.dtype) == "float32"
-    assert keras.backend.standardize_dtype(layer.weights[0].dtype) == "float32"
-    found = numpy(layer.sparse_loss(Y, output))
-    expected = numpy(exact.sparse_loss(Y, exact(rounded, mask=MASK)))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_array_equal(layer.decode(output), exact.decode(rounded, MASK))
-
-
-@pytest.mark.parametrize("kind, policy", [("crf", "mixed_float16"), ("bi-memm", "mixed_bfloat16")])
-def test_a_model_in_mixed_precision_trains(kind, policy):
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((LENGTH, 4))
-    layer = MAKE[kind](dtype=policy)
-    model = keras.Model(inputs, layer(keras.layers.Dense(LABELS, dtype=policy)(inputs)))
-    model.compile(keras.optimizers.Adam(0.1), layer.sparse_loss)
-    x = RNG.normal(size=(4, LENGTH, 4)).astype("float32")
-    losses = model.fit(x, Y, epochs=8, verbose=0).history["loss"]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
-
-
-@each
-def test_labels_that_are_none_and_masks_with_gaps_are_seen(kind):
-    layer = built(kind)
-    strange = Y.copy()
-    strange[0, 2], strange[1, 1], strange[2, 3] = -1, LABELS, -100  # the last one is hidden
-    loss = numpy(layer.sparse_loss(strange, layer(LOGITS, mask=MASK)))
-    assert np.isnan(loss).tolist() == [True, True, False, False]
-    assert np.isnan(numpy(layer.sparse_accuracy(strange, layer(LOGITS, mask=MASK))))
-    mask = MASK.copy()
-    mask[3, 1] = False
-    output = layer(LOGITS, mask=mask)
-    assert np.isnan(numpy(layer.sparse_loss(Y, output))).tolist() == [False] * 3 + [True]
-    with pytest.raises(ValueError, match="on the right only. .* visible ones in sample 3"):
-        layer.decode(output)
-
-
-@each
-def test_paths_with_given_first_and_last_labels(kind):
-    layer = built(kind)
-    for starts, ends in (([1], None), (None, [0, 2]), ([0, 2], [1]), (range(LABELS), None)):
-        found = layer.decode(LOGITS, MASK, starts, ends)
-        first, last = (set(range(LABELS) if x is None else x) for x in (starts, ends))
-        for f, n, path in zip(LOGITS, LENGTHS, found, strict=True):
-            paths = [
-                p
-                for p in itertools.product(range(LABELS), repeat=n)
-                if p[0] in first and p[-1] in last
-            ]
-            if paths:
-                best = max(paths, key=lambda p: log_probability(kind, f[:n], TRANS, p))
-                assert path[:n].tolist() == list(best)
-    for labels in ([3], [-1], [], [[0]]):
-        with pytest.raises(ValueError, match="`starts` must be ids of labels below 3. Received"):
-            layer.decode(LOGITS, starts=labels)
-
-
-@each
-def test_a_layer_that_has_seen_nothing(kind):
-    layer = MAKE[kind](name="fresh")
-    for use in (lambda: layer.decode(LOGITS), lambda: layer.sparse_loss(Y, LOGITS)):
-        with pytest.raises(ValueError, match="`fresh` has no transitions yet; call it first"):
-            use()
-
-
-@each
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_scores_in_float32_stay_so_in_mixed_precision(kind, policy):
-    layer, exact = built(kind, dtype=policy), built(kind)
-    scores = LOGITS * 3e4 + 1000.3
-    assert np.abs(scores).max() > 65504
-    for mask in (None, MASK):
-        output, expected = layer(scores, mask=mask), exact(scores, mask=mask)
-        np.testing.assert_array_equal(numpy(output), numpy(expected))
-        loss = numpy(layer.sparse_loss(Y, output))
-        np.testing.assert_array_equal(loss, numpy(exact.sparse_loss(Y, expected)))
-        assert np.isfinite(loss).all()
-
-
-@each
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_extreme_scores_in_half_precision(kind, dtype):
-    scores = np.where(RNG.uniform(size=LOGITS.shape) < 0.2, -np.inf, LOGITS * 1e4)
-    scores[..., 0] = 1e4
-    variable, layer = keras.Variable(scores.astype("float32")), built(kind)
+@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 55.0, 70.0, 1e4])
+def test_transitions_of_any_spread_sum_as_by_enumeration(spread, accelerator, monkeypatch):
+    """Narrow ones are summed by matrix products on a CPU, where wide ones would underflow."""
+    monkeypatch.setattr(backend, "on_accelerator", lambda: accelerator)
+    trans = spread * np.array([[0, -1, 0], [0, 0, -1], [-1, 0, -0.5]])
+    logits = LOGITS.copy()
+    logits[0, 0] = [0, -100, -100]  # the best label has no way to go on but to the worst
+    variables = [keras.Variable(x.astype("float32")) for x in (logits, trans)]
     objective = backend.value_and_grad(
-        lambda: ops.sum(
-            layer.sparse_loss(Y * 0, layer(ops.cast(variable.value, dtype), mask=MASK))
-        ),
-        [variable, layer.weights[0]],
+        lambda: ops.sum(log_partition(variables[0].value, MASK, variables[1].value)), variables
     )
-    value, gradients = objective()
-    assert np.isfinite(float(value)) and all(np.isfinite(numpy(g)).all() for g in gradients)
+    value, (by_logits, by_trans) = compile(objective, variables)()
+    expected, marginals, pairs = 0.0, np.zeros(logits.shape), np.zeros((3, 3))
+    for row, n in enumerate(LENGTHS):
+        f = logits[row, :n].astype("float64")
+        paths = list(itertools.product(range(3), repeat=n))
+        scores = np.array([crf_score(f, trans, p) for p in paths])
+        total = scores.max() + np.log(np.exp(scores - scores.max()).sum())
+        expected += total
+        for path, p in zip(paths, np.exp(scores - total), strict=True):
+            for k, label in enumerate(path):
+                marginals[row, k, label] += p
+            for a, b in itertools.pairwise(path):
+                pairs[a, b] += p
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(numpy(by_logits), marginals, atol=2e-5)
+    np.testing.assert_allclose(numpy(by_trans), pairs, atol=5e-5)
+
+
+def test_a_mask_leaves_marks_in_the_logits():
+    logits = LOGITS.copy()
+    logits[0, 0, 1] = -np.inf
+    mask = MASK.copy()
+    mask[:, 0] = False  # the first position always counts
+    marked = mask_logits(ops.cast(logits, "float32"), mask)
+    expected = np.maximum(np.where(MASK[..., None], logits, LOWEST), LOWEST)
+    np.testing.assert_array_equal(numpy(marked), expected.astype("float32"))
+    visible, found = (numpy(x) for x in split_mask(marked))
+    np.testing.assert_array_equal(visible, MASK)
+    np.testing.assert_array_equal(found, np.where(MASK[..., None], expected, 0).astype("float32"))
+    np.testing.assert_array_equal(numpy(mask_logits(logits, None)), np.maximum(logits, LOWEST))
+
+
+def test_best_path_and_its_score_are_those_of_enumeration():
+    def pair_scores(after):
+        return TRANS[None] + after[:, None, :]
+
+    one_hot = np.eye(LABELS, dtype="float32")
+    inputs = (ops.convert_to_tensor(LOGITS[:, 1:].swapaxes(0, 1)),)
+    ends = np.array([0.5, -3, 1], "float32")
+    found = numpy(best_path(ops.convert_to_tensor(LOGITS[:, 0]), pair_scores, inputs, MASK, ends))
+    labels = ops.convert_to_tensor(one_hot[found] * MASK[..., None])
+    scores = numpy(path_score(LOGITS * MASK[..., None], MASK, TRANS, labels))
+    for f, n, path, score in zip(LOGITS, LENGTHS, found, scores, strict=True):
+        paths = list(itertools.product(range(LABELS), repeat=n))
+        best = max(paths, key=lambda p: crf_score(f, TRANS, p) + ends[p[-1]])
+        assert path[:n].tolist() == list(best) and not path[n:].any()
+        assert score == pytest.approx(crf_score(f, TRANS, best), rel=1e-5)
+
+
+def test_stepwise_crossentropy_is_summed_over_visible_steps():
+    labels = only_visible(ops.convert_to_tensor(np.eye(LABELS)[Y]), ops.convert_to_tensor(MASK))
+    found = numpy(stepwise_crossentropy(labels, LOGITS))
+    for f, y, n, cost in zip(LOGITS, Y, LENGTHS, found, strict=True):
+        steps = zip(f[:n], y[:n], strict=True)
+        assert cost == pytest.approx(-sum(log_softmax(row)[k] for row, k in steps), rel=1e-5)
+
+
+def test_gaps():
+    mask = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 0]], bool)
+    assert numpy(has_gap(ops.convert_to_tensor(mask))).tolist() == [False, True, True, False, False]

@@ -1,9 +1,9 @@
-"""What is special to a MEMM; see also test_label_paths.py."""
+"""What is special to a MEMM; see also test_label_path_layer.py."""
 
 import keras
 import numpy as np
 import pytest
-from layers.test_label_lattice import LABELS, LENGTHS, LOGITS, MASK, TRANS, Y, built, numpy
+from label_paths import LABELS, LENGTHS, LOGITS, MASK, TRANS, Y, built, numpy
 
 from kexue_keras import layers
 

@@ -114,6 +114,43 @@ def test_compiles_with_xla(monkeypatch):
     np.testing.assert_allclose(float(found), reference(labels, scores), rtol=1e-5)
 
 
+@pytest.mark.parametrize("limit, by_sorting", [(256, False), (7, True), (8, False)])
+def test_fit_chooses_the_way_by_the_size_of_the_batch(monkeypatch, limit, by_sorting):
+    """Also on TensorFlow, where `fit` does not know the size beforehand."""
+    monkeypatch.setattr(cosent, "_MAX_PAIRWISE", limit)
+    monkeypatch.setattr(
+        cosent, "_loss_of_sorted", lambda labels, scores: float("nan") * keras.ops.sum(scores)
+    )
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", losses.CoSENT(), jit_compile=backend.train_with_xla())
+    x, y = RNG.normal(size=(20, 4)).astype("float32"), LABELS["grades"]
+    loss = model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history["loss"]
+    assert np.isnan(loss).all() == by_sorting
+
+
+def test_both_ways_in_a_graph_of_unknown_batch_size():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only TensorFlow has unknown sizes")
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None,)), tf.TensorSpec((None,))]
+    weights = RNG.normal(size=300).astype("float32")
+
+    @tf.function(input_signature=signature)
+    def value_and_gradient(labels, scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            value = losses.cosent_loss(labels, scores)
+        return value, tape.gradient(value, scores)
+
+    for n in (20, 300):
+        labels, scores = np.round(3 * weights[:n]), np.tanh(weights[:n] ** 2)
+        value, gradient = value_and_gradient(labels, scores)
+        np.testing.assert_allclose(float(value), reference(labels, scores), rtol=1e-4)
+        expected = reference_gradient(labels, scores)
+        np.testing.assert_allclose(to_numpy(gradient), expected, rtol=1e-3, atol=1e-5)
+
+
 def test_scale(loss):
     for scale in (1.0, 5):
         found = float(loss(LABELS["grades"], COSINES, scale=scale))

@@ -1,9 +1,5 @@
 """The tokenizer, on a small vocabulary of its own."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,10 +99,7 @@ def test_more_texts_than_one_chunk(tokenizer, monkeypatch):
     texts = ["今天", "keys", "", "好。unable"] * 5
     whole = tokenizer.encode_batch(texts)
     monkeypatch.setattr(tokenizer_module, "_CHUNK", 3)
-    monkeypatch.setattr(tokenizer_module, "_MAX_CACHED_WORDS", 1)
-    small = Tokenizer(IDS)
-    assert small.encode_batch(texts) == whole
-    assert len(small._words) <= 3
+    assert Tokenizer(IDS).encode_batch(texts) == whole
 
 
 def test_lists_of_tokens_in_a_batch(tokenizer):
@@ -122,23 +115,10 @@ def test_ids_need_not_start_at_zero():
     assert tokenizer.encode("今keys")[0] == [17, 38, 115, 122, 24]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "text"),
-    [
-        (["[CLS]", "今", "天", "，", "key", "##s", "好", "[SEP]"], "今天，keys好"),
-        (["key", "##s", "able"], "keys able"),
-        (["key", "!", "able", "。", "un"], "key! able。un"),
-        (["don", "'", "t", "key"], "don't key"),
-        (["3", ".", "5", "+", "5", "=", "8", ".", "5"], "3.5+5=8.5"),
-        (["(", "a", ")", "key"], "(a) key"),
-        (["##s", "天", "key"], "s天key"),
-        (["", "key"], "key"),
-        (["##", "key"], "key"),
-        ([], ""),
-    ],
-)
-def test_decode(tokenizer, tokens, text):
-    assert tokenizer.decode([], tokens) == text
+def test_decode(tokenizer):
+    token_ids = ids("今", "天", "，", "key", "##s", "好")
+    assert tokenizer.decode(token_ids) == "今天，keys好"
+    assert tokenizer.decode([], ["3", ".", "5"]) == "3.5"
 
 
 def test_rematch(tokenizer):
@@ -188,14 +168,3 @@ def test_bad_types(tokenizer):
         Tokenizer(TOKENS)
     with pytest.raises(TypeError, match="lists of texts"):
         tokenizer.encode_batch("今天")
-
-
-def test_import_needs_no_deep_learning_framework():
-    program = (
-        "import sys, kexue_keras.tokenizers, kexue_keras.datasets\n"
-        "print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"
-    )
-    root = Path(tokenizer_module.__file__).parents[2]
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

@@ -7,13 +7,6 @@ from kexue_keras.xiangqi import Board, IllegalMove, notation
 pytestmark = pytest.mark.once
 
 
-def test_squares_are_numbered_from_red_s_left():
-    names = [file + rank for rank in "0123456789" for file in "abcdefghi"]
-    assert [notation.square(name) for name in names] == list(range(90))
-    board = Board().squares
-    assert [board[notation.square(name)] for name in ("e0", "h2", "e9", "b7")] == list("KCkc")
-
-
 @pytest.mark.parametrize("text", ["炮二平五", "砲２平5", " 包 2 平 五"])
 def test_variants_have_one_spelling(text):
     assert notation.normalise(text) == "炮二平五"

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kexue_keras.decoding.prefix_tree.automaton import Minimiser, Register
+from kexue_keras.decoding.prefix_tree.automaton import Minimiser
 from kexue_keras.decoding.prefix_tree.payloads import (
     PayloadWriter,
     encode_payload,
     merge_payloads,
 )
+from kexue_keras.decoding.prefix_tree.register import Register
 
 _LIMIT = 0xFFFF
 _BATCH = 1 << 13

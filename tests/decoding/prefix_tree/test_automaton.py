@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from kexue_keras.decoding.prefix_tree.automaton import Minimiser, Register
+from kexue_keras.decoding.prefix_tree.automaton import Minimiser
+from kexue_keras.decoding.prefix_tree.register import Register
 
 
 def accepted(meta, arrays):

@@ -1,8 +1,8 @@
 import keras
 import numpy as np
-from contract import assert_close, check_layer, perturb, to_numpy
+from contract import check_layer, to_numpy
 
-from kexue_keras.layers import BiasAdd, FirstToken, GatherPositions
+from kexue_keras.layers import GatherPositions
 
 
 def normal(*shape):
@@ -13,9 +13,6 @@ def test_contract(tmp_path):
     positions = np.array([[4, 1, 0, 0, 2], [3, 3, 2, 0, 1]], "int32")
     # with one place less, the positions must stay inside
     check_layer(GatherPositions(), ([normal(2, 6, 3), np.minimum(positions, 3)],), tmp_path)
-    check_layer(FirstToken(), (normal(2, 5, 3),), tmp_path)
-    check_layer(BiasAdd(), (normal(2, 5, 3),), tmp_path)
-    check_layer(BiasAdd(), (normal(2, 3),), tmp_path, length_axis=None)
 
 
 def test_gather_positions_picks_the_vectors():
@@ -33,25 +30,6 @@ def test_gather_positions_hides_the_filled_up_places():
     assert output.shape == (None, None, 3)
     mask = GatherPositions().compute_mask([normal(1, 6, 3), np.array([[5, 1, 0, 0]])])
     assert to_numpy(mask).tolist() == [[True, True, False, False]]
-
-
-def test_first_token_drops_the_mask():
-    x = normal(2, 5, 3)
-    np.testing.assert_array_equal(to_numpy(FirstToken()(x)), x[:, 0])
-    assert FirstToken().compute_mask(x, np.ones((2, 5), bool)) is None
-    assert FirstToken().compute_output_shape((None, None, 3)) == (None, 3)
-
-
-def test_bias_add():
-    layer = BiasAdd()
-    x = normal(2, 5, 3)
-    assert_close(layer(x), x)
-    perturb(layer)
-    bias = to_numpy(layer.bias.value)
-    assert np.abs(bias).min() > 0
-    assert_close(layer(x), x + bias)
-    mask = np.ones((2, 5), bool)
-    assert layer.compute_mask(x, mask) is mask
 
 
 def test_the_first_position_of_a_language_model_counts(tmp_path):
