@@ -156,6 +156,19 @@ def test_every_article_has_a_row_and_its_files_exist(page):
                     assert full.exists(), path
 
 
+def test_the_files_of_an_article_refer_to_it():
+    for found, _, files in rows_of_articles("README.md"):
+        there, *_ = sections_of_a_cell(files)
+        paths = [
+            ROOT / ("" if path.startswith("recipes/") else "kexue_keras") / path
+            for path in re.findall(r"`([^`]+)`", there[1])
+        ]
+        paths = [path for path in paths if path.exists()]
+        sources = [p for path in paths for p in ([path] if path.is_file() else path.rglob("*.py"))]
+        text = "".join(source.read_text(encoding="utf-8") for source in sources)
+        assert not paths or any(f"archives/{number}" in text for number in found), found
+
+
 def test_both_tables_of_articles_name_the_same():
     english, chinese = (
         [(found, *(re.findall(r"`([^`]+)`", cell) for cell in cells)) for found, *cells in rows]
