@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import HTTPException
-from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from kexue_keras.experiments.local_server import local_app, page, serve_app
@@ -75,7 +74,7 @@ def create_app(scorer, hosts=("127.0.0.1", "localhost")):
         with lock:  # requests run in threads, the scorer keeps one history
             return scorer.rank(board.moves, board.legal_moves())
 
-    @app.get("/", response_class=HTMLResponse)
+    @app.get("/")
     def show_page():
         return page(PAGE)
 
