@@ -34,7 +34,7 @@ def test_options_belong_to_their_recipe(text):
     for line in text.splitlines():
         for recipe in re.findall(r"recipes/(\w+)\.py", line)[:1]:
             source = (ROOT / "recipes" / f"{recipe}.py").read_text(encoding="utf-8")
-            for module in ("seq2seq", "few_shot"):
+            for module in ("options", "few_shot"):
                 path = ROOT / "kexue_keras" / "experiments" / f"{module}.py"
                 source += path.read_text(encoding="utf-8")
             for option in re.findall(r"--([a-z][a-z-]+)", line):
