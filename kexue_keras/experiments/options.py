@@ -76,7 +76,7 @@ class NewModel(Pretrained):
     """A pretrained BERT, or a small new model if all its paths are None."""
 
     hidden_size: int = 128
-    """Size of a new model, one without `config_path`."""
+    """Size of a new model, for which the paths of the pretrained one are None."""
     num_hidden_layers: int = 2
     """Depth of a new model."""
 
@@ -126,8 +126,7 @@ class SingleRun(Training):
 
     def as_trained(self, free: Sequence[str] = ()):
         """These options as the run in `output` had them, but for `seed` and those of `free`."""
-        path = self.best_path.with_name("config.json")
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(self.best_path.with_name("config.json"))
         return as_stored(self, stored, ("output", "seed", *free))
 
 
@@ -142,6 +141,18 @@ class Generation:
     one answers."""
     evaluate_samples: int = 300
     """Samples of each held-out set that are decoded after an epoch, 0: all; all are at the end."""
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UsageError: it is no valid JSON; names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON: {error}") from error
 
 
 def options_of(config: Any, leave_out: Sequence[str] = ()) -> dict:

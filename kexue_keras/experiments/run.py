@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from kexue_keras.experiments.fitting import fit
-from kexue_keras.experiments.options import UsageError
+from kexue_keras.experiments.options import UsageError, read_json
 from kexue_keras.files import replacing, write_text
 
 
@@ -148,7 +148,7 @@ class Run(keras.callbacks.Callback):
 
     def _restore_random_state(self, model):
         path, variables = self._random_path(len(self.history)), _random_state(model)
-        values = _read_json(path)
+        values = read_json(path)
         if len(values) != len(variables):
             raise UsageError(
                 f"{path} has the state of {len(values)} random generators; the model has "
@@ -168,7 +168,7 @@ class Run(keras.callbacks.Callback):
         path = self.directory / "config.json"
         if not path.exists():
             return
-        before = _read_json(path)
+        before = read_json(path)
         if not isinstance(before, dict):
             raise UsageError(f"{path} must hold a JSON object. It holds: {before!r}")
         for name in sorted((set(before) | set(self.config)) - self.may_change):
@@ -220,13 +220,6 @@ def _random_state(model):
 
 def _to_list(variable):
     return keras.ops.convert_to_numpy(variable.value).tolist()
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON: {error}") from error
 
 
 def _floats(row):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kexue_keras.experiments.options import as_stored, options_of
+from kexue_keras.experiments.options import as_stored, options_of, read_json
 from kexue_keras.files import replacing, write_text
 
 _ENDING = ".weights.h5"
@@ -40,7 +40,7 @@ def weights_description(path: str | Path) -> dict | None:
     True
     """
     path = _beside(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 def _beside(path):
