@@ -128,7 +128,7 @@ def perplexity(model, rows, maxlen):
         return [row[known] for row, known in zip(found, targets != 0, strict=True)]
 
     found = prediction.by_length(losses, rows, length=lambda row: len(row[0]))
-    return float(np.exp(np.concatenate(found).mean()))
+    return float(np.exp(np.concatenate(found).mean(dtype="float64")))
 
 
 def learning_rate(options, steps):
