@@ -292,8 +292,3 @@ def test_the_check_of_private_names_sees_them(text, private, tmp_path, monkeypat
             test_private_names_are_used_by_their_own_file_and_its_test_alone()
     else:
         test_private_names_are_used_by_their_own_file_and_its_test_alone()
-
-
-def test_files_of_not_yet_are_named_as_they_are():
-    for name in NOT_YET:
-        assert name.split("/")[0] in FOLDERS and os.fspath(Path(name)) == name
