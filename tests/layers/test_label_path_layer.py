@@ -102,7 +102,12 @@ def test_a_compiled_model_trains_reloads_and_goes_on(kind, tmp_path):
     inputs = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 8, mask_zero=True)(inputs)
     model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(x)))
-    model.compile(keras.optimizers.Adam(0.05), layer.sparse_loss, metrics=[layer.sparse_accuracy])
+    model.compile(
+        keras.optimizers.Adam(0.05),
+        layer.sparse_loss,
+        metrics=[layer.sparse_accuracy],
+        jit_compile=backend.train_with_xla(),
+    )
     # a label follows from the one before only: the input says where the sequence starts
     x = np.tile(np.arange(1, 7, dtype="int32"), (8, 1)) % 2 + 1
     y = (np.arange(6) + np.arange(8)[:, None]).astype("int32") % LABELS
