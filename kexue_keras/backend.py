@@ -9,6 +9,7 @@ import ctypes
 import difflib
 import functools
 import platform
+import threading
 
 import keras
 from keras import ops
@@ -179,7 +180,12 @@ def jit(function, variables=()):
 
         def compiled(*args):
             # read here, once: a loop would carry the variables it reads, and copy them every time
-            return with_values([tf.convert_to_tensor(v.value) for v in variables], args)
+            values = [tf.convert_to_tensor(v.value) for v in variables]
+            before, _tracing.active = _tracing.active, True
+            try:
+                return with_values(values, args)
+            finally:
+                _tracing.active = before
 
         return tf.function(compiled, jit_compile=True, autograph=False)
     import jax
@@ -226,6 +232,53 @@ def on_accelerator():
     import torch
 
     return torch.cuda.is_available()
+
+
+def has_fused_attention():
+    """Whether `keras.ops.dot_product_attention` is one kernel that keeps no scores: JAX on
+    accelerators. Elsewhere it is the same products as anybody's."""
+    return keras.backend.backend() == "jax" and on_accelerator()
+
+
+def matmul_in_float32(a, b):
+    """Products of rows in half precision, summed in float32.
+
+    Args:
+        a: float16 or bfloat16, `(..., m, size)`.
+        b: of the same dtype, `(..., n, size)`; the other axes are broadcast.
+
+    Returns:
+        float32, `(..., m, n)`. JAX, and TensorFlow in a program of `jit`, make no float32 copy of
+        `b`; TensorFlow's own kernels have no such product.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import backend
+    >>> x = keras.ops.full((1, 1), 400.0, dtype="float16")
+    >>> float(backend.matmul_in_float32(x, x)[0, 0])
+    160000.0
+    """
+    name = keras.backend.backend()
+    if name == "jax":
+        import jax.numpy as jnp
+
+        return jnp.matmul(a, jnp.swapaxes(b, -1, -2), preferred_element_type="float32")
+    if name == "tensorflow" and _tracing.active:
+        import tensorflow as tf
+
+        return tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=tf.float32, adj_y=True)
+    a, b = ops.cast(a, "float32"), ops.cast(b, "float32")
+    return ops.matmul(a, ops.swapaxes(b, -1, -2))
+
+
+class _Tracing(threading.local):
+    """Whether this thread is tracing a program of `jit`."""
+
+    active = False
+
+
+_tracing = _Tracing()
 
 
 def loops_train_with_xla():

@@ -3,7 +3,7 @@
 Task: read a school problem in Chinese, write the equation, evaluate it exactly.
 Data: `data/math_problems_*.jsonl` (made by this project); any file in ape210k's format.
 Published: 71.85 / 72.35 % of valid / test right with a BERT base on 200k problems, beam 3.
-Our results, with their commands: README.md, section Results.
+Our results, with their commands: recipes/README.md.
 Article: https://kexue.fm/archives/7809; data: https://arxiv.org/abs/2009.11506
 
     python recipes/ape210k.py                               # a small model, some minutes
@@ -15,50 +15,39 @@ Article: https://kexue.fm/archives/7809; data: https://arxiv.org/abs/2009.11506
 """
 
 import dataclasses
-import json
-import math
 import re
-import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from kexue_keras.experiments.command import command
 
 from kexue_keras import datasets, equations
+from kexue_keras.datasets.lines import read_objects
 from kexue_keras.decoding import Generator
-from kexue_keras.equations.marks import MARKS, mask_numbers, unmask_numbers
+from kexue_keras.equations import MARKS, mask_numbers, unmask_numbers
+from kexue_keras.equations.answers import answer_text
 from kexue_keras.experiments import seq2seq
-from kexue_keras.experiments.comparison import check_least
-from kexue_keras.experiments.seq2seq import Options
-from kexue_keras.files import replacing
+from kexue_keras.experiments.held_out import load_samples, sizes_of
+from kexue_keras.experiments.json_lines import write_rows
+from kexue_keras.experiments.options import DATA, check
+from kexue_keras.experiments.prediction import by_length
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+FREE = ("predict", "solve", "beams", "evaluate_samples")  # the weights do not depend on these
 
 
 @dataclasses.dataclass
-class Config(Options):
+class Config(seq2seq.Options):
     """Trains a Seq2Seq model on word problems, or resumes; then evaluates the best weights."""
 
     train: tuple[Path, ...] = (DATA / "math_problems_train.jsonl",)
-    """Files of training problems."""
     valid: tuple[Path, ...] = (DATA / "math_problems_valid.jsonl",)
-    """Files of held-out problems; their texts are dropped from the training problems."""
-    hold_out: int = 0
-    """How many problems of the last training file to hold out as one more validation set."""
     epochs: int = 16
-    """Passes over the training problems."""
+    output: Path = Path("runs/ape210k")
     resample: bool = True
     """Draw new numbers for question and equation in every epoch."""
     numbers: Literal["digits", "marks", "wordpiece"] = "digits"
     """Numbers digit by digit; as marks that say which number of the question stands where, so that
     `resample` has no effect; or as WordPiece cuts them, as in the article."""
-    beams: tuple[int, ...] = (1, 3)
-    """Beam sizes of the final evaluation; the first one also decodes after every epoch."""
-    evaluate_samples: int = 300
-    """Problems of each held-out set that are decoded after an epoch; all are at the end."""
-    output: Path = Path("runs/ape210k")
-    """Directory of the run; the same command continues an interrupted run."""
     predict: Path | None = None
     """JSON lines with `original_text`; writes the equations beside it, with the best weights."""
     solve: str | None = None
@@ -68,23 +57,6 @@ class Config(Options):
 # ---- data
 
 
-def load_problems(config):
-    """Training problems, and the held-out sets by name."""
-    name = config.train[-1].stem.split(".")[0] + "_held_out" if config.train else ""
-    valid = seq2seq.load_valid(config.valid, datasets.load_ape210k, config.hold_out, name)
-    train = [datasets.load_ape210k(path) for path in config.train]
-    if config.hold_out:
-        rest = len(train[-1]) - config.hold_out
-        sizes = (rest, config.hold_out)
-        train[-1], valid[name] = datasets.split(train[-1], sizes, key=lambda p: p["question"])
-    held_out = {problem["question"] for problems in valid.values() for problem in problems}
-    kept = [p for problems in train for p in problems if p["question"] not in held_out]
-    for name, problems in {"train": kept, **valid}.items():
-        if not problems:
-            raise ValueError(f"`train` and `valid` must have usable problems. Received: {name}")
-    return kept, valid
-
-
 class Encoder:
     """Problems to arrays: `[CLS] question [SEP] equation [SEP]` and where its targets stand."""
 
@@ -92,26 +64,22 @@ class Encoder:
         self.tokenizer = tokenizer
         self.config = config
 
-    def spell(self, text):
-        """Spaces around what shall be a token of its own."""
-        if self.config.numbers == "wordpiece":
-            return text
-        return re.sub(rf"([0-9{MARKS}])", r" \1 ", text)
-
-    def mask(self, question, equation=""):
-        if self.config.numbers != "marks":
-            return question, equation, []
-        return mask_numbers(question, equation)
+    def read(self, question, equation=""):
+        """Token ids of question and equation, and the numbers that marks stand for."""
+        numbers = []
+        if self.config.numbers == "marks":
+            question, equation, numbers = mask_numbers(question, equation)
+        if self.config.numbers != "wordpiece":  # spaces around what shall be a token of its own
+            pattern = re.compile(rf"([0-9{MARKS}])")
+            question, equation = (pattern.sub(r" \1 ", text) for text in (question, equation))
+        maxlen = self.config.maxlen - self.config.max_target
+        target, _ = self.tokenizer.encode(equation, maxlen=self.config.max_target + 1)
+        return self.tokenizer.encode(question, maxlen=maxlen)[0], target[1:], numbers
 
     def source(self, question):
         """Token ids of a question, and its numbers for `equation`."""
-        question, _, numbers = self.mask(question)
-        return self.question_ids(question), numbers
-
-    def question_ids(self, question):
-        """Token ids of a question whose numbers are as the model reads them."""
-        maxlen = self.config.maxlen - self.config.max_target
-        return self.tokenizer.encode(self.spell(question), maxlen=maxlen)[0]
+        source, _, numbers = self.read(question)
+        return source, numbers
 
     def equation(self, token_ids, numbers):
         """The equation that the model wrote, with the numbers of its question."""
@@ -122,11 +90,8 @@ class Encoder:
             return text  # has a mark of no number, so it is no equation
 
     def __call__(self, problem):
-        question, equation, _ = self.mask(problem["question"], problem["equation"])
-        target, _ = self.tokenizer.encode(self.spell(equation))
-        if len(target) - 1 > self.config.max_target:
-            target = target[: self.config.max_target] + [self.tokenizer.end_id]
-        return seq2seq.arrays(self.question_ids(question), target[1:])
+        source, target, _ = self.read(problem["question"], problem["equation"])
+        return seq2seq.arrays(source, target)
 
 
 def resample(problem, rng):
@@ -136,7 +101,7 @@ def resample(problem, rng):
     return problem if changed is None else {**problem, **dict(zip(names, changed, strict=True))}
 
 
-# ---- decoding and evaluation
+# ---- decoding
 
 
 class Solver:
@@ -144,22 +109,20 @@ class Solver:
 
     def __init__(self, model, encoder):
         self.encoder = encoder
-        end_id = encoder.tokenizer.end_id
-        self.generator = Generator(model, end_id=end_id, maxlen=encoder.config.max_target)
+        self.generator = Generator(model, encoder.tokenizer.end_id, encoder.config.max_target)
 
-    def equations(self, questions, topk, batch_size=32, progress=False):
+    def equations(self, questions, topk, progress=False):
         """The equations of the questions, as strings."""
-        order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
-        solved = [""] * len(questions)
-        for start in seq2seq.progress_bar(range(0, len(order), batch_size), progress):
-            chosen = order[start : start + batch_size]
-            sources, numbers = zip(
-                *(self.encoder.source(questions[i]) for i in chosen), strict=True
-            )
+
+        def solved(questions):
+            sources, numbers = zip(*map(self.encoder.source, questions), strict=True)
             found = self.generator.beam_search(list(sources), topk=topk)
-            for i, of_question, results in zip(chosen, numbers, found, strict=True):
-                solved[i] = self.encoder.equation(results[0][0], of_question)
-        return solved
+            return map(self.encoder.equation, (best[0] for best, *_ in found), numbers)
+
+        return by_length(solved, questions, progress=progress)
+
+
+# ---- evaluation and use
 
 
 def evaluate(solver, valid, topk, samples=None, show=0, progress=False):
@@ -167,38 +130,13 @@ def evaluate(solver, valid, topk, samples=None, show=0, progress=False):
     figures = {}
     for name, problems in valid.items():
         problems = problems[: samples or None]
-        questions = [problem["question"] for problem in problems]
-        found = solver.equations(questions, topk, progress=progress)
-        right = [
-            equations.equal(equation, problem["answer"])
-            for equation, problem in zip(found, problems, strict=True)
-        ]
+        found = solver.equations([p["question"] for p in problems], topk, progress=progress)
+        right = [equations.equal(e, p["answer"]) for e, p in zip(found, problems, strict=True)]
         figures[f"{name}_accuracy"] = sum(right) / len(right)
         for problem, equation, ok in list(zip(problems, found, right, strict=True))[:show]:
             print(f"  {'✓' if ok else '✗'} {problem['question']}")
             print(f"      {equation}   (gold: {problem['equation']} = {problem['answer']})")
     return figures
-
-
-def answer_text(question, equation):
-    """The answer as a pupil would write it: fraction, decimal, percent or whole number."""
-    value = equations.evaluate(equation)
-    if "百分之几" in question:
-        return f"{_float(value * 100):g}%"
-    if re.search("多少[辆人个只箱棵条]|几[辆人个只箱棵条]", question) and value.denominator != 1:
-        return str(
-            math.floor(value) if "至多" in question or "最多" in question else math.ceil(value)
-        )
-    if "." in equation:
-        return f"{_float(value):.10g}"
-    return str(Fraction(value))
-
-
-def _float(value):
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise equations.EquationError(f"the answer is too large for a decimal: {error}") from error
 
 
 def normal(question):
@@ -208,6 +146,7 @@ def normal(question):
 
 
 def solve(solver, question, topk):
+    """Prints equation and answer of one question."""
     question = normal(question)
     equation = solver.equations([question], topk)[0]
     print(f"{question}\n  {equation}")
@@ -219,65 +158,53 @@ def solve(solver, question, topk):
 
 def predict(solver, path, topk):
     """Writes the equation and answer of every line of `path`; the result appears when complete."""
-    questions = [text for _, _, (text,) in datasets.read_objects(path, ("original_text",))]
-    target = path.with_suffix(".predictions.jsonl")
+    questions = [text for _, _, (text,) in read_objects(path, ("original_text",))]
+    target, rows = path.with_suffix(".predictions.jsonl"), []
     found = solver.equations([*map(normal, questions)], topk, progress=True)
-    with replacing(target) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        for question, equation in zip(questions, found, strict=True):
-            try:
-                answer = answer_text(question, equation)
-            except equations.EquationError:
-                answer = None
-            row = {"original_text": question, "equation": equation, "ans": answer}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for question, equation in zip(questions, found, strict=True):
+        try:
+            answer = answer_text(question, equation)
+        except equations.EquationError:
+            answer = None
+        rows.append({"original_text": question, "equation": equation, "ans": answer})
+    write_rows(target, rows)
     print(f"{len(questions)} equations in {target}")
 
 
 # ---- main
 
 
-def train(config, model, encoder, problems, valid, solver):
+def main(config):
+    check(config)
+    if config.solve is not None or config.predict is not None:
+        config = config.as_trained(FREE)
+        tokenizer, model = seq2seq.load_trained(config)
+        solver = Solver(model, Encoder(tokenizer, config))
+        if config.solve is not None:
+            solve(solver, config.solve, config.beams[-1])
+        if config.predict is not None:
+            predict(solver, config.predict, config.beams[-1])
+        return
+    problems, valid = load_samples(config, datasets.load_ape210k, ["question"])
+    print(sizes_of(problems, valid))
+    marked = config.numbers == "marks"
+    texts = [MARKS * marked, *(p[name] for p in problems for name in ("question", "equation"))]
+    tokenizer, model = seq2seq.prepare(config, texts)
+    solver = Solver(model, Encoder(tokenizer, config))
     seq2seq.train(
         model,
         config,
         problems,
-        encoder,
+        solver.encoder,
         evaluate=lambda: evaluate(solver, valid, config.beams[0], config.evaluate_samples, show=3),
         monitor=f"{next(reversed(valid))}_accuracy",
-        augment=resample if config.resample and config.numbers != "marks" else None,
-        may_change=("predict", "solve", "beams", "evaluate_samples"),
+        augment=resample if config.resample and not marked else None,
+        free=FREE,
     )
     for topk in config.beams:
         for name, figure in evaluate(solver, valid, topk, progress=True).items():
             print(f"beam {topk}: {name} {figure:.2%}")
 
 
-def main(config):
-    check_least(config, beams=1, evaluate_samples=0)
-    asks = config.solve is not None or config.predict is not None
-    if asks:
-        best, config = config.best_path, config.as_trained("numbers")
-    problems, valid = ([], {}) if asks else load_problems(config)
-    texts = [MARKS] * (config.numbers == "marks")
-    texts += [text for p in problems for text in (p["question"], p["equation"])]
-    tokenizer, keep_tokens = seq2seq.load_tokenizer(config, texts)
-    model = seq2seq.build_model(config, tokenizer, keep_tokens)
-    encoder = Encoder(tokenizer, config)
-    solver = Solver(model, encoder)
-    if not asks:
-        sizes = {name: len(held_out) for name, held_out in valid.items()}
-        print(f"{len(problems)} training problems; held out: {sizes}")
-        train(config, model, encoder, problems, valid, solver)
-        return
-    model.load_weights(best)
-    if config.solve is not None:
-        solve(solver, config.solve, config.beams[-1])
-    if config.predict is not None:
-        predict(solver, config.predict, config.beams[-1])
-
-
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command continues after the last complete epoch")
+    command(Config, main)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# as the recipes set it for themselves
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # programs are compiled for one use here: to compile fast counts, not to run fast
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

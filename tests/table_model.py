@@ -1,7 +1,5 @@
 """A language model read from a table, whose texts can all be enumerated."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 from keras import ops
@@ -10,7 +8,7 @@ from keras import ops
 class TableModel:
     """The logits of a token depend on the sample's table, the step and the token before.
 
-    It has the protocol of `CachedTransformer`. A prompt's first token chooses the table, its last
+    It is a `CachedModel`. A prompt's first token chooses the table, its last
     one stands before the first token.
 
     Args:
@@ -18,7 +16,7 @@ class TableModel:
     """
 
     max_position = 64
-    mask = SimpleNamespace(mode="unilm")
+    application = "unilm"
 
     def __init__(self, tables):
         self.tables = keras.Variable(np.asarray(tables, "float32"), trainable=False)

@@ -16,17 +16,6 @@ pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("kexue_keras", "recipes", "tests")
 
-# Files that still break a rule and are being rewritten. To be emptied.
-NOT_YET = (
-    "kexue_keras/backend.py",
-    "kexue_keras/decoding/beam_search.py",
-    "kexue_keras/decoding/cached_transformer.py",
-    "kexue_keras/layers/multi_head_attention.py",
-    "kexue_keras/models/checkpoints/google.py",
-    "recipes/chinese_chess.py",
-    "tests/test_backend.py",
-)
-
 # Modules without a test file of the same name, and where their tests are.
 TESTED_ELSEWHERE: dict[str, str] = {}
 
@@ -68,14 +57,13 @@ PURE = (
 
 @functools.cache
 def source(*folders):
-    """`(path, text, syntax tree)` of the Python files in the folders, those of `NOT_YET` aside."""
+    """`(path, text, syntax tree)` of the Python files in the folders."""
     found = []
     for folder in folders or FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            if name not in NOT_YET:
-                text = path.read_text(encoding="utf-8")
-                found.append((name, text, ast.parse(text)))
+            text = path.read_text(encoding="utf-8")
+            found.append((name, text, ast.parse(text)))
     return found
 
 
@@ -212,7 +200,10 @@ def test_pure_parts_import_no_framework():
 
 
 def test_the_library_changes_no_environment_variable():
-    """Of what it changes by running; `test_pure_parts_import_no_framework` sees the import."""
+    """Of what it changes by running; `test_pure_parts_import_no_framework` sees the import.
+
+    But the entry of the recipes: TensorFlow reads a variable when a recipe imports it.
+    """
     changing = ("update", "setdefault", "pop", "clear", "popitem")
     found = []
     for place, _, node in nodes((ast.Subscript, ast.Attribute), "kexue_keras"):
@@ -225,7 +216,7 @@ def test_the_library_changes_no_environment_variable():
             found.append(place)
         elif text == "os" and getattr(node, "attr", "") in ("putenv", "unsetenv"):
             found.append(place)
-    assert not found
+    assert [place.split(":")[0] for place in found] == ["kexue_keras/experiments/command.py"]
 
 
 def test_nothing_in_the_library_imports_a_recipe():

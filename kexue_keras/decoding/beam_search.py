@@ -8,22 +8,45 @@ sample is done when no living hypothesis can reach a place in its full pool any 
 follows.
 """
 
+import dataclasses
 import math
 
 from keras import ops
 
-NEVER = -1e30
+from kexue_keras.ops import LOWEST
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """What a program of beam search is compiled for; see `Generator`.
+
+    Attributes:
+        topk: number of beams and, at most, of results.
+        maxlen, minlen: largest and smallest number of tokens, the end included.
+        min_ends: how many `end_id` a text must have.
+        end_id: id of the token that ends a text.
+        length_penalty: scores are divided by the length to this power.
+        renormalize: whether what a constraint allows sums to 1 at every step.
+    """
+
+    topk: int
+    maxlen: int
+    minlen: int
+    min_ends: int
+    end_id: int
+    length_penalty: float = 0.0
+    renormalize: bool = False
 
 
 def search(model, source, logits, active, options, constraint=None):
     """Runs the whole search; pure, of static shapes.
 
     Args:
-        model: has `empty_cache` and `step`, as `CachedTransformer`.
+        model: a `CachedModel`.
         source: what `model.step` knows of the prompts.
         logits: `(batch, vocabulary)`, of the first token.
         active: bool `(batch,)`; False for samples that only fill up the batch.
-        options: dict of `topk`, `maxlen`, `minlen`, `min_ends`, `end_id`, `length_penalty`.
+        options: `SearchOptions`.
         constraint: None or what limits the texts, as `TreeConstraint`: has `start(batch)`,
             `candidates(logits, states, topk)`, `ending(logits, states, end_id)` and
             `advance(states, tokens)`.
@@ -32,7 +55,7 @@ def search(model, source, logits, active, options, constraint=None):
         Of the finished and of the living hypotheses: token ids `(batch, topk, maxlen)`, scores
         `(batch, topk)` and numbers of tokens `(batch, topk)`.
     """
-    batch, topk, maxlen = logits.shape[0], options["topk"], options["maxlen"]
+    batch, topk, maxlen = logits.shape[0], options.topk, options.maxlen
     state = first_state(batch, options, constraint)
     state = choose(state, logits[:, None], options, constraint)
     state = {**state, "done": ops.logical_or(state["done"], ops.logical_not(active))}
@@ -52,7 +75,7 @@ def search(model, source, logits, active, options, constraint=None):
 
 def first_state(batch, options, constraint=None):
     """The state before the first token: one empty living hypothesis, no finished one."""
-    topk, maxlen = options["topk"], options["maxlen"]
+    topk, maxlen = options.topk, options.maxlen
     state = {
         "index": ops.zeros((), "int32"),
         "tokens": ops.zeros((batch, 1, maxlen), "int32"),
@@ -60,7 +83,7 @@ def first_state(batch, options, constraint=None):
         "ends": ops.zeros((batch, 1), "int32"),
         "ancestors": ops.zeros((batch, 1, maxlen), "int32"),
         "finished_tokens": ops.zeros((batch, topk, maxlen), "int32"),
-        "finished_scores": ops.full((batch, topk), NEVER, "float32"),
+        "finished_scores": ops.full((batch, topk), LOWEST, "float32"),
         "finished_lengths": ops.zeros((batch, topk), "int32"),
         "done": ops.zeros((batch,), "bool"),
     }
@@ -85,8 +108,8 @@ def feed(model, source, state, cache):
 
 def choose(state, logits, options, constraint=None):
     """Extends the living hypotheses by one token each and updates the pool of finished ones."""
-    topk, end_id, index = options["topk"], options["end_id"], state["index"]
-    would_finish = state["ends"] + 1 >= options["min_ends"]
+    topk, end_id, index = options.topk, options.end_id, state["index"]
+    would_finish = state["ends"] + 1 >= options.min_ends
     # one more than needed, since `end_id` may go
     if constraint is None:
         values, tokens = top_k(logits, topk + 1)
@@ -95,28 +118,28 @@ def choose(state, logits, options, constraint=None):
         values, tokens, allowed = constraint.candidates(logits, state["constraint"], topk + 1)
         ending = constraint.ending(logits, state["constraint"], end_id)
         largest = ops.max(logits, axis=-1, keepdims=True)
-    if options.get("renormalize"):
+    if options.renormalize:
         normalizer = allowed
     else:
         normalizer = largest[..., 0] + ops.log(ops.sum(ops.exp(logits - largest), axis=-1))
     totals = state["scores"] - normalizer
     ending = totals + ending
     finishing = ops.logical_and(ops.equal(tokens, end_id), would_finish[..., None])
-    values = ops.where(finishing, NEVER, values)
+    values = ops.where(finishing, LOWEST, values)
     width = values.shape[-1]
-    candidates = ops.maximum(totals[..., None] + values, NEVER)
+    candidates = ops.maximum(totals[..., None] + values, LOWEST)
     batch, rows = totals.shape
     flat_tokens = ops.reshape(tokens, (batch, rows * width))
     flat = ops.reshape(candidates, (batch, rows * width))
     if rows * width < topk:
         padding = ((0, 0), (0, topk - rows * width))
-        flat = ops.pad(flat, padding, constant_values=NEVER)
+        flat = ops.pad(flat, padding, constant_values=LOWEST)
         flat_tokens = ops.pad(flat_tokens, padding)
     scores, picked = ops.top_k(flat, topk)
     state = _finish(state, ending, scores, would_finish, options)
     parents = ops.minimum(picked // width, rows - 1)
     chosen = ops.cast(ops.take_along_axis(flat_tokens, picked, axis=1), "int32")
-    now = ops.equal(ops.arange(options["maxlen"]), index)
+    now = ops.equal(ops.arange(options.maxlen), index)
     updated = {
         **state,
         "index": index + 1,
@@ -143,21 +166,21 @@ def _finish(state, scores, rivals, would_finish, options):
     Only what is among the `topk` best beside each other and the living `rivals` `(batch, topk)`.
     """
     index = state["index"]
-    allowed = ops.logical_and(would_finish, index + 1 >= options["minlen"])
+    allowed = ops.logical_and(would_finish, index + 1 >= options.minlen)
     length = ops.cast(index + 1, "float32")
-    scores = ops.where(allowed, scores, NEVER)
+    scores = ops.where(allowed, scores, LOWEST)
     competing = ops.concatenate([rivals, scores], axis=1)
     better = ops.sum(ops.cast(competing[:, None] > scores[..., None], "int32"), axis=-1)
-    eligible = ops.logical_and(scores > NEVER / 2, better < options["topk"])
-    scores = ops.where(eligible, _penalized(scores, length, options), NEVER)
-    now = ops.equal(ops.arange(options["maxlen"]), index)
-    tokens = ops.where(now, options["end_id"], state["tokens"])
+    eligible = ops.logical_and(scores > LOWEST / 2, better < options.topk)
+    scores = ops.where(eligible, _penalized(scores, length, options), LOWEST)
+    now = ops.equal(ops.arange(options.maxlen), index)
+    tokens = ops.where(now, options.end_id, state["tokens"])
     tokens = ops.concatenate([state["finished_tokens"], tokens], axis=1)
     lengths = ops.concatenate(
         [state["finished_lengths"], ops.full(scores.shape, index + 1, "int32")], axis=1
     )
     pool = ops.concatenate([state["finished_scores"], scores], axis=1)
-    pool, picked = ops.top_k(pool, options["topk"])
+    pool, picked = ops.top_k(pool, options.topk)
     return {
         **state,
         "finished_tokens": _reorder(tokens, picked),
@@ -169,19 +192,19 @@ def _finish(state, scores, rivals, would_finish, options):
 def _hopeless(state, options):
     """Whether no living hypothesis of a sample can enter its pool, whatever follows."""
     best = state["scores"][:, 0]
-    soonest = ops.cast(ops.minimum(state["index"] + 1, options["maxlen"]), "float32")
+    soonest = ops.cast(ops.minimum(state["index"] + 1, options.maxlen), "float32")
     bound = ops.maximum(
         _penalized(best, soonest, options),
-        _penalized(best, float(options["maxlen"]), options),
+        _penalized(best, float(options.maxlen), options),
     )
     no_place = bound <= state["finished_scores"][:, -1]
-    return ops.logical_or(no_place, best <= NEVER / 2)
+    return ops.logical_or(no_place, best <= LOWEST / 2)
 
 
 def _penalized(score, length, options):
-    if options["length_penalty"] == 0:
+    if options.length_penalty == 0:
         return score
-    return score / ops.power(ops.cast(length, "float32"), options["length_penalty"])
+    return score / ops.power(ops.cast(length, "float32"), options.length_penalty)
 
 
 def _reorder(x, parents):
@@ -191,13 +214,13 @@ def _reorder(x, parents):
 def results(state, options):
     """What `search` returns, from its last state."""
     length = ops.cast(state["index"], "float32")
-    alive = state["scores"] > NEVER / 2
+    alive = state["scores"] > LOWEST / 2
     return {
         "finished_tokens": state["finished_tokens"],
         "finished_scores": state["finished_scores"],
         "finished_lengths": state["finished_lengths"],
         "alive_tokens": state["tokens"],
-        "alive_scores": ops.where(alive, _penalized(state["scores"], length, options), NEVER),
+        "alive_scores": ops.where(alive, _penalized(state["scores"], length, options), LOWEST),
         "alive_length": state["index"],
     }
 
@@ -220,7 +243,7 @@ def top_k(x, k, block=64):
     leading = x.shape[:-1]
     rows, blocks = math.prod(leading), -(-size // block)
     x = ops.reshape(x, (rows, size))
-    x = ops.pad(x, ((0, 0), (0, blocks * block - size)), constant_values=2 * NEVER)
+    x = ops.pad(x, ((0, 0), (0, blocks * block - size)), constant_values=2 * LOWEST)
     x = ops.reshape(x, (rows, blocks, block))
     _, best = ops.top_k(ops.max(x, axis=-1), k)
     best = ops.cast(best, "int32")

@@ -9,22 +9,46 @@ everything is renormalised.
 Reference: https://kexue.fm/archives/7500, Welleck et al. 2020, https://arxiv.org/abs/2002.02492
 """
 
+import dataclasses
+
 import numpy as np
 from keras import ops
 
-from kexue_keras.decoding.beam_search import NEVER, top_k
+from kexue_keras.decoding.beam_search import top_k
+from kexue_keras.ops import LOWEST
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions:
+    """What a program of sampling is compiled for; see `Generator`.
+
+    Attributes:
+        topk: how many of the most probable tokens to choose from; None: all.
+        nucleus: whether `topp` counts.
+        consistent: whether `end_id` stays among the choices.
+        end_id: id of the token that ends a text.
+        maxlen, minlen: largest and smallest number of tokens, the end included.
+        min_ends: how many `end_id` a text must have.
+    """
+
+    topk: int | None
+    nucleus: bool
+    consistent: bool
+    end_id: int
+    maxlen: int = 64
+    minlen: int = 1
+    min_ends: int = 1
 
 
 def sample(model, source, logits, active, options, uniforms, temperature, topp):
     """Samples the texts of a whole batch; pure, of static shapes.
 
     Args:
-        model: has `empty_cache` and `step`, as `CachedTransformer`.
+        model: a `CachedModel`.
         source: what `model.step` knows of the prompts.
         logits: `(batch, vocabulary)`, of the first token.
         active: bool `(batch,)`; False for samples that only fill up the batch.
-        options: dict of `topk` (None: all), `nucleus` (whether `topp` counts), `consistent`,
-            `maxlen`, `minlen`, `min_ends`, `end_id`.
+        options: `SamplingOptions`.
         uniforms: float32 `(batch, n, maxlen)` in [0, 1), one for every token; see `uniforms`.
         temperature, topp: float32 scalars.
 
@@ -65,16 +89,16 @@ def sample(model, source, logits, active, options, uniforms, temperature, topp):
 
 def extend(state, logits, uniform, options, temperature, topp):
     """Adds a token, chosen by `uniform` `(batch, n)`, to every text that is not done."""
-    end_id, index = options["end_id"], state["index"]
-    would_finish = state["ends"] + 1 >= options["min_ends"]
-    too_short = ops.logical_and(would_finish, index + 1 < options["minlen"])
+    end_id, index = options.end_id, state["index"]
+    would_finish = state["ends"] + 1 >= options.min_ends
+    too_short = ops.logical_and(would_finish, index + 1 < options.minlen)
     only_end = ops.equal(ops.arange(logits.shape[-1]), end_id)
-    logits = ops.where(ops.logical_and(only_end, too_short[..., None]), NEVER, logits)
+    logits = ops.where(ops.logical_and(only_end, too_short[..., None]), LOWEST, logits)
     weights, tokens = candidates(logits, options, temperature, topp)
     chosen = pick(weights, tokens, uniform)
     alive = ops.logical_not(state["done"])
     ended = ops.logical_and(alive, ops.equal(chosen, end_id))
-    now = ops.logical_and(ops.equal(ops.arange(options["maxlen"]), index), alive[..., None])
+    now = ops.logical_and(ops.equal(ops.arange(options.maxlen), index), alive[..., None])
     finished = ops.logical_and(ended, would_finish)
     return {
         "index": index + 1,
@@ -91,25 +115,25 @@ def candidates(logits, options, temperature, topp):
     The weights are positive for the tokens that may be chosen, 0 for the others, and add up to
     anything.
     """
-    shape, topk = logits.shape, options["topk"]
+    shape, topk = logits.shape, options.topk
     logits = (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
     everything = ops.softmax(logits, axis=-1)
-    if topk is None and not options["nucleus"]:
+    if topk is None and not options.nucleus:
         weights = everything
         tokens = ops.broadcast_to(ops.arange(shape[-1], dtype="int32"), shape)
     else:
         weights, tokens = top_k(everything, topk or shape[-1])
-    if options["nucleus"]:
+    if options.nucleus:
         renormalised = weights / ops.sum(weights, axis=-1, keepdims=True)
         before = ops.cumsum(renormalised, axis=-1) - renormalised
         weights = ops.where(before < topp, weights, 0.0)
-    if not options["consistent"]:
+    if not options.consistent:
         return weights, tokens
-    is_end = ops.equal(tokens, options["end_id"])
-    end = everything[..., options["end_id"], None]
+    is_end = ops.equal(tokens, options.end_id)
+    end = everything[..., options.end_id, None]
     # first, for the sum up to it is then exact however small it is
     weights = ops.concatenate([end, ops.where(is_end, 0.0, weights)], axis=-1)
-    end_ids = ops.full((*shape[:-1], 1), options["end_id"], "int32")
+    end_ids = ops.full((*shape[:-1], 1), options.end_id, "int32")
     return weights, ops.concatenate([end_ids, tokens], axis=-1)
 
 

@@ -8,35 +8,28 @@ Reference: https://kexue.fm/archives/7764; https://arxiv.org/abs/2001.07676
 """
 
 import dataclasses
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from kexue_keras import backend, datasets, layers, models
-from kexue_keras.experiments.fitting import Snapshot, load_tokenizer
+from kexue_keras.experiments import fitting, prediction
+from kexue_keras.experiments.buckets import buckets
+from kexue_keras.experiments.options import SmallBert, Table
+from kexue_keras.experiments.pretrained import load_bert, load_tokenizer
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask, Verbalizer
+from kexue_keras.tokenizers.vocabulary import is_special
 
 
 @dataclasses.dataclass
-class Options:
+class Options(Table, SmallBert):
     """Options of models and training."""
 
-    config_path: Path
-    """Configuration of a pretrained BERT."""
-    checkpoint_path: Path
-    """Checkpoint of the BERT, masked-LM head included."""
-    dict_path: Path
-    """Vocabulary of the BERT."""
-    batch_size: int = 32
-    """Samples in a batch."""
     learning_rate: float = 1e-4
-    """Adam's peak; the article takes 1e-5 for a BERT base."""
+    """Adam's at the start, falling to zero; the article takes 1e-5 for a BERT base."""
     maxlen: int = 128
     """Largest number of tokens; only the text is cut, never the pattern."""
-    dropout: float = 0.1
-    """Dropout rate."""
 
 
 class FewShot:
@@ -55,18 +48,19 @@ class FewShot:
         self.verbalizer = Verbalizer(words)
         self.labels = self.verbalizer.labels
         self.tokenizer = load_tokenizer(options)
-        special = {t for t in self.tokenizer.token_dict if t.startswith("[") and t.endswith("]")}
-        ordinary = sorted(i for t, i in self.tokenizer.token_dict.items() if t not in special)
+        ids = self.tokenizer.token_dict.items()
+        ordinary = sorted(i for token, i in ids if not is_special(token))
         self.random_mask = RandomMask(self.tokenizer.mask_id, ordinary)
-        step = 32 if backend.train_with_xla() else 16
-        self.buckets = (*range(step, options.maxlen, step), options.maxlen)
+        self.buckets = buckets(options.maxlen, step=16)
         self._models = {}
+        self._restricted = {}
 
     def language_model(self, seed):
         """The pretrained BERT with its head, at given positions only."""
 
         def build():
-            return self._bert(with_mlm="linear", target_positions=True), SequenceCrossentropy()
+            bert = load_bert(self.options, with_mlm="linear", target_positions=True)
+            return bert, SequenceCrossentropy()
 
         return self._fresh("language model", build, seed)
 
@@ -74,7 +68,7 @@ class FewShot:
         """The pretrained BERT with a new layer on [CLS]."""
 
         def build():
-            bert = self._bert()
+            bert = load_bert(self.options)
             first = layers.FirstToken(name="First")(bert.output)
             labels = keras.layers.Dense(len(self.labels), name="Label")(first)
             loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -85,23 +79,12 @@ class FewShot:
         kernel.assign(np.random.default_rng(seed).normal(0, 0.02, kernel.shape))
         return model
 
-    def _bert(self, **arguments):
-        rate = self.options.dropout
-        return models.build_transformer_model(
-            self.options.config_path,
-            self.options.checkpoint_path,
-            dropout_rate=rate,
-            attention_dropout_rate=rate,
-            **arguments,
-        )
-
     def _fresh(self, name, build, seed):
         """The model of that name as it was built, its random generators seeded."""
         if name not in self._models:
             model, loss = build()
-            optimizer = keras.optimizers.Adam(self.options.learning_rate, clipnorm=1.0)
-            model.compile(optimizer, loss, jit_compile=backend.train_with_xla())
-            self._models[name] = Snapshot(model)
+            fitting.compile_model(model, loss, self.options.learning_rate)
+            self._models[name] = fitting.Snapshot(model)
         self._models[name].restore(np.random.default_rng(seed))
         return self._models[name].model
 
@@ -111,18 +94,8 @@ class FewShot:
         batches = datasets.Batches(
             samples, encode, size, self.buckets, seed=seed, drop_remainder=True, **arguments
         )
-        steps = epochs * len(batches)
-
-        def set_rate(batch, logs=None):
-            backend.sync_variables(model)
-            done = int(model.optimizer.iterations)
-            model.optimizer.learning_rate = self.options.learning_rate * (1 - done / steps)
-
-        callbacks = [
-            batches.callback(),
-            keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate),
-        ]
-        model.fit(batches, epochs=epochs, shuffle=False, callbacks=callbacks, verbose=0)
+        rate = fitting.RateToZero(self.options.learning_rate, epochs * len(batches))
+        fitting.fit(model, batches, epochs, callbacks=[rate], verbose=0)
 
     def train_to_fill(self, model, pattern, labelled, texts, epochs, seed):
         """Masked-LM training: labelled texts in the pattern, the others as they are.
@@ -169,32 +142,19 @@ class FewShot:
         columns = sorted({int(i) for i in words.flat})
         rows = [pattern.encode(self.tokenizer, text, self.options.maxlen) for text in texts]
         rows = [(ids, [0] * len(ids), positions) for ids, positions in rows]
-        name = ("restricted", *columns)
-        if name not in self._models:
+        logits = prediction.predict(self._restrict(model, columns), rows, self.buckets)
+        return self.verbalizer.scores(words, columns, logits)
+
+    def _restrict(self, model, columns):
+        """The model with few output columns; compiled once for a model and its columns."""
+        known, restricted = self._restricted.get(tuple(columns), (None, None))
+        if known is not model:
             restricted = models.restrict_vocabulary(model, columns)
             restricted.compile(jit_compile=backend.train_with_xla())
-            self._models[name] = restricted
-        logits = self._predict(self._models[name], rows)
-        return self.verbalizer.scores(words, columns, logits)
+            self._restricted[tuple(columns)] = model, restricted
+        return restricted
 
     def class_scores(self, model, texts):
         """Logits of the labels, `(texts, labels)`."""
         rows = [self.tokenizer.encode(text, maxlen=self.options.maxlen) for text in texts]
-        return self._predict(model, rows)
-
-    def _predict(self, model, rows, batch_size=64):
-        """The outputs for all rows, in their order, computed sorted by length."""
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-        outputs = [None] * len(rows)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            length = min(n for n in self.buckets if n >= len(rows[chosen[-1]][0]))
-            columns = zip(*([np.array(x, "int32") for x in rows[i]] for i in chosen), strict=True)
-            batch = [
-                datasets.stack(column, batch_size, length if place < 2 else None)
-                for place, column in enumerate(columns)
-            ]
-            found = model.predict_on_batch(batch)
-            for i, output in zip(chosen, found, strict=False):
-                outputs[i] = output
-        return np.stack(outputs)
+        return prediction.predict(model, rows, self.buckets)

@@ -1,4 +1,4 @@
-"""What the recipes that compare methods share: training to a rate of zero, and beginning again.
+"""How all recipes train: Adam, one `fit`; and how many trainings begin from the same weights.
 
 Example:
 
@@ -14,27 +14,120 @@ True
 """
 
 import sys
+import time
 
 import keras
 import numpy as np
 from keras import ops
 
-from kexue_keras import backend
-from kexue_keras.tokenizers import Tokenizer
-from kexue_keras.tokenizers.vocabulary import check_vocabulary
+from kexue_keras import backend, datasets
+from kexue_keras.experiments import schedules
 
 
-def load_tokenizer(options):
-    """The tokenizer of a pretrained BERT.
+def compile_model(model, loss, rate, clipnorm=1.0):
+    """Compiles a model: Adam, its rate a number or one of `schedules`, its gradients clipped.
 
     Args:
-        options: anything with `dict_path` and `config_path`.
-
-    Raises:
-        ValueError: the two files have different numbers of tokens.
+        model: a Keras model.
+        loss: its loss; None for one that only predicts.
+        rate: learning rate.
+        clipnorm: largest norm of a weight's gradient, or None.
     """
-    check_vocabulary(options.dict_path, options.config_path)
-    return Tokenizer(options.dict_path)
+    optimizer = keras.optimizers.Adam(rate, clipnorm=clipnorm)
+    model.compile(optimizer, loss, jit_compile=backend.train_with_xla())
+
+
+def fit(model, batches, epochs, initial_epoch=0, callbacks=(), verbose=None):
+    """Trains a compiled model on `datasets.Batches`, in their order.
+
+    Args:
+        model: a Keras model.
+        batches: `datasets.Batches`.
+        epochs: the epoch to stop before, so from 0 their number.
+        initial_epoch: number of epochs done before.
+        callbacks: of Keras.
+        verbose: as Keras's; None: a progress bar on a terminal, else a line an epoch.
+    """
+    if verbose is None:
+        verbose = 1 if sys.stdout.isatty() else 2
+    return model.fit(
+        batches,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        shuffle=False,
+        callbacks=[batches.callback(), *callbacks],
+        verbose=verbose,
+    )
+
+
+def train_to_zero_rate(
+    options,
+    model,
+    loss,
+    samples,
+    encode,
+    lengths,
+    seed,
+    clipnorm=1.0,
+    schedule=schedules.linear,
+    verbose=None,
+    **more,
+):
+    """Compiles and trains a model: Adam, its rate falling to zero.
+
+    The last weights count, so that no held-out set is looked at.
+
+    Args:
+        options: `options.Training`.
+        model: a Keras model.
+        loss: its loss.
+        samples, encode, seed, more: see `datasets.Batches`.
+        lengths: the lengths to pad to.
+        clipnorm: largest norm of a weight's gradient, or None.
+        schedule: the learning rate; takes its largest value and the number of steps.
+        verbose: see `fit`.
+    """
+    size = min(options.batch_size, len(samples))
+    batches = datasets.Batches(
+        samples, encode, size, lengths, seed=seed, drop_remainder=True, **more
+    )
+    rate = schedule(options.learning_rate, options.epochs * len(batches))
+    compile_model(model, loss, rate, clipnorm)
+    fit(model, batches, options.epochs, verbose=verbose)
+
+
+class RateToZero(keras.callbacks.Callback):
+    """Has the rate fall to zero in a straight line, over as many steps as a training has.
+
+    For a model that is compiled once and trained for different numbers of steps; else `schedules`.
+
+    Args:
+        rate: the first learning rate.
+        steps: their number.
+    """
+
+    def __init__(self, rate, steps):
+        super().__init__()
+        self.rate, self.steps = rate, steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        backend.sync_variables(self.model)
+        done = int(self.model.optimizer.iterations)
+        self.model.optimizer.learning_rate = self.rate * (1 - done / self.steps)
+
+
+class EpochTimer(keras.callbacks.Callback):
+    """Takes the time of every epoch, in `seconds`."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._start)
 
 
 class Snapshot:
@@ -70,30 +163,3 @@ class Snapshot:
 
 def _values(owner):
     return [np.array(ops.convert_to_numpy(v.value)) for v in owner.variables]
-
-
-def fit_to_zero_rate(model, loss, batches, epochs, learning_rate, clipnorm=None):
-    """Compiles and trains a model: Adam, its rate falling to zero in a straight line.
-
-    The last weights count, so that no held-out set is looked at.
-
-    Args:
-        model: a Keras model.
-        loss: its loss.
-        batches: `datasets.Batches`.
-        epochs: passes over them.
-        learning_rate: the first rate.
-        clipnorm: largest norm of a weight's gradient, or None.
-    """
-    rate = keras.optimizers.schedules.PolynomialDecay(
-        learning_rate, epochs * len(batches), end_learning_rate=0.0
-    )
-    optimizer = keras.optimizers.Adam(rate, clipnorm=clipnorm)
-    model.compile(optimizer, loss, jit_compile=backend.train_with_xla())
-    model.fit(
-        batches,
-        epochs=epochs,
-        shuffle=False,
-        callbacks=[batches.callback()],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from kexue_keras.experiments.fitting import fit
+from kexue_keras.experiments.options import UsageError, read_json
 from kexue_keras.files import replacing, write_text
 
 
@@ -82,7 +84,7 @@ class Run(keras.callbacks.Callback):
             The number of epochs done: `initial_epoch` for `fit`.
 
         Raises:
-            ValueError: the directory holds a run with other options, or a file in it is damaged.
+            UsageError: the directory holds a run with other options, or a file in it is damaged.
         """
         self._check_config()
         self.history = self._read_history()
@@ -95,6 +97,25 @@ class Run(keras.callbacks.Callback):
                 self.set_model(model)
                 self._save_weights(self.best_path)
         return len(self.history)
+
+    def train(self, model, epochs, stage):
+        """Trains from where the directory stands to the end, and loads the best weights.
+
+        Args:
+            model: compiled.
+            epochs: their number, those of before included.
+            stage: callable; takes the number of epochs done, returns the `datasets.Batches` to go
+                on with, and the epoch before which others take their place.
+        """
+        done = self.resume(model)
+        if done:
+            print(f"{self.directory}: {done} of {epochs} epochs done")
+        while done < epochs:
+            batches, end = stage(done)
+            fit(model, batches, end, initial_epoch=done, callbacks=[self])
+            done = end
+        model.load_weights(self.best_path)
+        print(f"best epoch: {self.best_epoch + 1} of {len(self.history)}")
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch != len(self.history):
@@ -127,9 +148,9 @@ class Run(keras.callbacks.Callback):
 
     def _restore_random_state(self, model):
         path, variables = self._random_path(len(self.history)), _random_state(model)
-        values = _read_json(path)
+        values = read_json(path)
         if len(values) != len(variables):
-            raise ValueError(
+            raise UsageError(
                 f"{path} has the state of {len(values)} random generators; the model has "
                 f"{len(variables)}"
             )
@@ -147,12 +168,12 @@ class Run(keras.callbacks.Callback):
         path = self.directory / "config.json"
         if not path.exists():
             return
-        before = _read_json(path)
+        before = read_json(path)
         if not isinstance(before, dict):
-            raise ValueError(f"{path} must hold a JSON object. It holds: {before!r}")
+            raise UsageError(f"{path} must hold a JSON object. It holds: {before!r}")
         for name in sorted((set(before) | set(self.config)) - self.may_change):
             if before.get(name) != self.config.get(name):
-                raise ValueError(
+                raise UsageError(
                     f"{self.directory} holds a run with `{name}` = {before.get(name)!r}; to go on "
                     "with it, give the same options, else another directory. "
                     f"Received: {self.config.get(name)!r}"
@@ -167,10 +188,10 @@ class Run(keras.callbacks.Callback):
         try:
             history = [{"epoch": int(r["epoch"]), **_floats(r)} for r in rows]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a history of epochs: {error!r}") from error
+            raise UsageError(f"{path} is not a history of epochs: {error!r}") from error
         epochs = [row["epoch"] for row in history]
         if not epochs or epochs != list(range(1, len(epochs) + 1)):
-            raise ValueError(f"{path} is not a history of epochs: it has the epochs {epochs}")
+            raise UsageError(f"{path} is not a history of epochs: it has the epochs {epochs}")
         return history
 
     def _write_history(self):
@@ -199,13 +220,6 @@ def _random_state(model):
 
 def _to_list(variable):
     return keras.ops.convert_to_numpy(variable.value).tolist()
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
 def _floats(row):

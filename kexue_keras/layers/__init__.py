@@ -1,12 +1,14 @@
 """Layers: attention, masks, embeddings and the parts of a transformer."""
 
 from kexue_keras.layers.attention_mask import AttentionMask
+from kexue_keras.layers.attention_part import AttentionPart
 from kexue_keras.layers.bias_add import BiasAdd
 from kexue_keras.layers.conditional_random_field import ConditionalRandomField
 from kexue_keras.layers.embedding import Embedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.first_token import FirstToken
 from kexue_keras.layers.gather_positions import GatherPositions
+from kexue_keras.layers.layer_normalization import LayerNormalization
 from kexue_keras.layers.masked_add import MaskedAdd
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.multi_head_attention import MultiHeadAttention
@@ -17,12 +19,14 @@ from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
     "AttentionMask",
+    "AttentionPart",
     "BiasAdd",
     "ConditionalRandomField",
     "Embedding",
     "FeedForward",
     "FirstToken",
     "GatherPositions",
+    "LayerNormalization",
     "MaskedAdd",
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",

@@ -6,6 +6,23 @@ from keras import layers, ops
 _MODES = ("padding", "causal", "unilm")
 
 
+def visible_tokens(token_ids):
+    """Which tokens are no padding: bool, of the shape `(batch, length)` of `token_ids`.
+
+    Padding is id 0, except at the first position (as in bert4keras), so that every token has
+    something to look at.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras.layers.attention_mask import visible_tokens
+    >>> np.asarray(visible_tokens(np.array([[0, 5, 0]]))).tolist()
+    [[True, True, False]]
+    """
+    visible = ops.not_equal(token_ids, 0)
+    return ops.concatenate([ops.ones_like(visible[:, :1]), visible[:, 1:]], axis=1)
+
+
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class AttentionMask(layers.Layer):
     """Makes the attention mask of a whole model from its token ids and segment ids.
@@ -46,12 +63,11 @@ class AttentionMask(layers.Layer):
     def call(self, token_ids, segment_ids=None):
         if self.mode == "unilm" and segment_ids is None:
             raise ValueError('`segment_ids` are needed by mode "unilm". Received: None')
-        positions = ops.arange(ops.shape(token_ids)[1])
-        visible = ops.logical_or(ops.not_equal(token_ids, 0), ops.equal(positions, 0)[None])
-        visible = ops.expand_dims(visible, 1)
+        visible = ops.expand_dims(visible_tokens(token_ids), 1)
         if self.mode == "padding":
             return visible
         if self.mode == "causal":
+            positions = ops.arange(ops.shape(token_ids)[1])
             allowed = ops.expand_dims(positions[None, :] <= positions[:, None], 0)
         else:
             order = ops.cumsum(ops.cast(segment_ids, "int32"), axis=1)

@@ -27,6 +27,13 @@ class BiasAdd(layers.Layer):
     def build(self, input_shape):
         self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
 
+    bert4keras_class = "ScaleOffset"
+    bert4keras_aliases = {"bias": "beta"}  # the name in older versions
+
+    def bert4keras_weights(self):
+        """bert4keras's name and this layer's variable."""
+        return [("beta", self.bias)]
+
     def call(self, inputs, only=None):
         return inputs + (self.bias if only is None else ops.take(self.bias, only, axis=0))
 

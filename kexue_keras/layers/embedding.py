@@ -3,6 +3,8 @@
 import keras
 from keras import initializers, layers, ops
 
+from kexue_keras.layers.attention_mask import visible_tokens
+
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class Embedding(layers.Layer):
@@ -17,6 +19,9 @@ class Embedding(layers.Layer):
         output_dim: size of a vector.
         embeddings_initializer: initializer of the table.
         mask_zero: whether id 0 is padding. The first position is never masked (as in bert4keras).
+        blueprint: None, or the description of the transformer whose token embedding this is: by
+            it a decoder or a checkpoint knows the transformer in any model built of its layers,
+            and in such a model read from a file.
 
     Input shape: int `(batch, length)`; in mode "dense" floating `(..., output_dim)`.
 
@@ -41,15 +46,16 @@ class Embedding(layers.Layer):
         output_dim,
         embeddings_initializer="uniform",
         mask_zero=False,
+        blueprint=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.autocast = False  # half precision would round ids that come as floats
-        self._mode = "embedding"
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.mask_zero = mask_zero
+        self.blueprint = blueprint
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -59,11 +65,18 @@ class Embedding(layers.Layer):
             name="embeddings",
         )
 
+    def __call__(self, inputs, *args, **kwargs):
+        if (args or (kwargs.get("mode", "embedding"),))[0] == "embedding":
+            # ids may come as floats; as integers they are told from vectors in `compute_mask`
+            inputs = inputs if hasattr(inputs, "dtype") else ops.convert_to_tensor(inputs)
+            if keras.backend.is_float_dtype(inputs.dtype):
+                inputs = ops.cast(inputs, "int32")
+        return super().__call__(inputs, *args, **kwargs)
+
     def call(self, inputs, mode="embedding", only=None):
-        self._mode = mode
         if mode == "embedding":
             table = ops.cast(self.embeddings, self.compute_dtype)
-            return ops.take(table, ops.cast(inputs, "int32"), axis=0)
+            return ops.take(table, inputs, axis=0)
         if mode == "dense":
             table = self.embeddings if only is None else ops.take(self.embeddings, only, axis=0)
             table = ops.cast(table, self.compute_dtype)
@@ -75,14 +88,12 @@ class Embedding(layers.Layer):
         raise ValueError(f'`mode` must be "embedding" or "dense". Received: {mode!r}')
 
     def compute_mask(self, inputs, mask=None):
-        # Keras asks right after the call, and does not say how it was called
-        if not self.mask_zero or self._mode == "dense" or len(inputs.shape) != 2:
+        is_vector = keras.backend.is_float_dtype(inputs.dtype)
+        if not self.mask_zero or is_vector or len(inputs.shape) != 2:
             return mask
-        visible = ops.not_equal(inputs, 0)
-        return ops.concatenate([ops.ones_like(visible[:, :1]), visible[:, 1:]], axis=1)
+        return visible_tokens(inputs)
 
     def compute_output_spec(self, inputs, mode="embedding", only=None):
-        self._mode = mode
         shape = inputs.shape[:-1] if mode == "dense" else inputs.shape
         vocabulary = self.input_dim if only is None else len(only)
         size = vocabulary if mode == "dense" else self.output_dim
@@ -95,4 +106,5 @@ class Embedding(layers.Layer):
             "output_dim": self.output_dim,
             "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
             "mask_zero": self.mask_zero,
+            "blueprint": self.blueprint,
         }

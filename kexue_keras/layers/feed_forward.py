@@ -61,6 +61,11 @@ class FeedForward(layers.Layer):
     def call(self, inputs):
         return self.output_dense(self.intermediate_dense(inputs))
 
+    def bert4keras_weights(self):
+        """bert4keras's names and this layer's variables, in bert4keras's order."""
+        denses = {"i0_dense": self.intermediate_dense, "o_dense": self.output_dense}
+        return [(f"{name}/{v.name}", v) for name, dense in denses.items() for v in dense.weights]
+
     def compute_output_shape(self, input_shape):
         return input_shape
 

@@ -64,6 +64,16 @@ class HeadProjections(layers.Layer):
         shape = ops.shape(x)
         return self.output_dense(ops.reshape(x, (shape[0], shape[1], self.heads * self._head_size)))
 
+    def bert4keras_weights(self):
+        """bert4keras's names and this layer's variables, in bert4keras's order."""
+        denses = {
+            "q_dense": self.query_dense,
+            "k_dense": self.key_dense,
+            "v_dense": self.value_dense,
+            "o_dense": self.output_dense,
+        }
+        return [(f"{name}/{v.name}", v) for name, dense in denses.items() for v in dense.weights]
+
     def compute_output_shape(self, query_shape, key_shape=None, value_shape=None):
         return (*query_shape[:-1], self.output_size or query_shape[-1])
 

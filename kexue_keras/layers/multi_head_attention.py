@@ -1,19 +1,28 @@
 """Multi-head attention with bert4keras's arguments."""
 
+import functools
 import math
+import operator
 
 import keras
 from keras import layers, ops
 
+from kexue_keras import backend
 from kexue_keras.activations import taylor_exp
+from kexue_keras.layers.attention_part import KEY_AXES, AttentionPart, heads_first
+from kexue_keras.layers.attention_scores import scores_in_float32, softmax_to_half
 from kexue_keras.layers.head_projections import HeadProjections
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
+from kexue_keras.ops import LOWEST
 
 _CHOICES = {
     "attention_scale": ("sqrt_dim", "entropy_invariant"),
     "normalizer": ("softmax", "taylor_softmax"),
     "position": (None, "rotary", "relative"),
 }
+# by the axes of the vectors of distances
+_DISTANCE_SCORES = {"qkd": "bhqd,qkd->bhqk", "bkd": "bhqd,bkd->bhqk", "bqkd": "bhqd,bqkd->bhqk"}
+_DISTANCE_VALUES = {"qkd": "bhqk,qkd->bhqd", "bkd": "bhqk,bkd->bhqd", "bqkd": "bhqk,bqkd->bhqd"}
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -21,9 +30,11 @@ class MultiHeadAttention(HeadProjections):
     """Multi-head dot-product attention.
 
     `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
-    computed in float32 whatever the compute dtype is.
+    computed in float32 whatever the compute dtype is; in half precision a training step keeps only
+    the weights, in half precision. Where the backend has a fused kernel (JAX on accelerators)
+    plain softmax attention without dropout of its weights takes it, and no score is kept at all.
 
-    The parts (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
+    The steps (`project_query`, `project_key`, `project_value`, `attend`, `merge_heads`) are public
     because a decoder that caches keys and values composes them differently.
 
     Args:
@@ -50,6 +61,9 @@ class MultiHeadAttention(HeadProjections):
             and `value` to `key`.
         attention_mask: bool, `(batch, queries or 1, keys)`, True where a query may look. Every
             query must see at least one key. If given, it is the whole mask.
+        positions: int32 `(length,)` or `(batch, length)`, of query and key in self-attention with
+            rotary or relative positions; by default 0, 1, 2, ...
+        bias: floating, added to the scores, broadcastable to `(batch, heads, queries, keys)`.
 
     Output shape: `(batch, queries, output_size)`.
 
@@ -114,6 +128,8 @@ class MultiHeadAttention(HeadProjections):
         key=None,
         value=None,
         attention_mask=None,
+        positions=None,
+        bias=None,
         mask=None,
         query_mask=None,
         key_mask=None,
@@ -124,18 +140,21 @@ class MultiHeadAttention(HeadProjections):
             key, key_mask = query, query_mask if mask is None else mask
         elif mask is not None:
             raise ValueError("`mask` goes without `key`; use `key_mask`. Received both")
+        elif positions is not None:
+            raise ValueError("`positions` are of self-attention, without `key`. Received both")
         if value is None:
             value = key
         if attention_mask is None and key_mask is not None:
             attention_mask = key_mask[:, None, :]
-        attended = self.attend(
-            self.project_query(query),
-            self.project_key(key),
-            self.project_value(value),
+        part = AttentionPart(
+            heads_first(self.project_key(key, positions)),
+            heads_first(self.project_value(value)),
             attention_mask,
-            training=training,
+            positions,
+            bias,
         )
-        return self.merge_heads(attended)
+        query = self.project_query(query, positions)
+        return self.merge_heads(self.attend(query, [part], positions, training=training))
 
     def project_query(self, x, positions=None):
         """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled.
@@ -151,38 +170,83 @@ class MultiHeadAttention(HeadProjections):
         return self._placed(self._split(self.key_dense(x)), positions)
 
     def _placed(self, x, positions):
-        return apply_rotary_positions(x, positions) if self.position == "rotary" else x
+        if self.position != "rotary":
+            return x
+        return ops.cast(apply_rotary_positions(x, positions), self.compute_dtype)
 
     def project_value(self, x):
         """`(batch, length, features)` -> values `(batch, length, heads, head_size)`."""
         return self._split(self.value_dense(x))
 
-    def attend(self, query, key, value, attention_mask=None, training=False):
-        """Weighted mean of the values for every query.
+    def attend(self, query, parts, positions=None, training=False):
+        """Weighted mean of the values for every query: one softmax over all parts.
 
         Args:
             query: `(batch, queries, heads, head_size)`, already scaled.
-            key, value: `(batch, keys, heads, head_size)`.
-            attention_mask: bool `(batch, queries or 1, keys)` or None.
+            parts: list of `AttentionPart`.
+            positions: int32 `(queries,)`, `(batch, queries)` or `(batch, 1)`, of the queries;
+                needed by relative positions only, by default 0, 1, 2, ...
+            training: whether weights are dropped.
 
         Returns:
             `(batch, queries, heads, head_size)`.
         """
-        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
-        scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
-        if self.position == "relative":
-            sizes = ops.shape(query)[1], ops.shape(key)[1]
-            distances = relative_positions(*sizes, self._head_size)
-            scores = scores + ops.einsum("bqhd,qkd->bhqk", query, distances)
-        visible = None if attention_mask is None else ops.expand_dims(attention_mask, 1)
-        weights = self.normalize(scores, visible)
-        weights = ops.cast(weights, value.dtype)
+        if len(parts) == 1 and self._takes_fused_kernel(parts[0], training):
+            key, value, visible = parts[0][:3]
+            visible = None if visible is None else ops.expand_dims(visible, 1)
+            key, value = heads_first(key), heads_first(value)
+            return ops.dot_product_attention(query, key, value, mask=visible, scale=1.0)
+        query = heads_first(ops.cast(query, self.compute_dtype))
+        distances = [self._distances(query, part, positions) for part in parts]
+        scores = [self._scores(query, *pair) for pair in zip(parts, distances, strict=True)]
+        visible = _visible(parts, scores)
+        joined = scores[0] if len(parts) == 1 else ops.concatenate(scores, axis=-1)
+        weights = self._weights(joined, visible)
         weights = self.dropout_layer(weights, training=training)
-        attended = ops.einsum("bhqk,bkhd->bqhd", weights, value)
-        if self.position == "relative":
-            distances = ops.cast(distances, value.dtype)
-            attended = attended + ops.einsum("bhqk,qkd->bqhd", weights, distances)
-        return attended
+        sums, start = [], 0
+        for part, vectors, of_part in zip(parts, distances, scores, strict=True):
+            taken = weights
+            if len(parts) > 1:
+                taken = weights[..., start : start + of_part.shape[-1]]
+                start += of_part.shape[-1]
+            value = ops.cast(part.value, self.compute_dtype)
+            sums.append(ops.einsum(f"bhqk,{KEY_AXES[len(value.shape)]}->bhqd", taken, value))
+            if vectors is not None:
+                sums.append(ops.einsum(_DISTANCE_VALUES[vectors[0]], taken, vectors[1]))
+        return heads_first(functools.reduce(operator.add, sums))
+
+    def _takes_fused_kernel(self, part, training):
+        plain = (self.attention_scale, self.normalizer) == ("sqrt_dim", "softmax")
+        plain = plain and self.position != "relative" and part.bias is None
+        dropped = self.dropout and training
+        return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()
+
+    def _distances(self, query, part, positions):
+        """Vectors of the distances from queries to keys, after the names of their axes, or None."""
+        if self.position != "relative":
+            return None
+        queries = ops.shape(query)[2] if positions is None else positions
+        keys = ops.shape(part.key)[-2] if part.positions is None else part.positions
+        vectors = ops.cast(relative_positions(queries, keys, self._head_size), self.compute_dtype)
+        if len(vectors.shape) == 3:
+            return "qkd", vectors
+        one_place = vectors.shape[1] == 1  # all queries of a sample stand there
+        return ("bkd", vectors[:, 0]) if one_place else ("bqkd", vectors)
+
+    def _scores(self, query, part, distances):
+        scores = scores_in_float32(query, ops.cast(part.key, self.compute_dtype))
+        if distances is not None:
+            added = ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
+            scores += ops.cast(added, scores.dtype)
+        return scores if part.bias is None else scores + ops.cast(part.bias, scores.dtype)
+
+    def _weights(self, scores, visible):
+        """What `normalize` gives, in the compute dtype."""
+        dtype = self.compute_dtype
+        if self.normalizer != "softmax" or dtype not in ("float16", "bfloat16"):
+            return ops.cast(self.normalize(scores, visible), dtype)
+        scale = self._entropy_scale(scores, visible)
+        return softmax_to_half(scores if scale is None else scores * scale, visible, dtype)
 
     def normalize(self, scores, visible=None):
         """Attention weights of scaled dot products.
@@ -196,18 +260,23 @@ class MultiHeadAttention(HeadProjections):
         """
         if scores.shape[-1] == 1:
             return ops.ones_like(scores)  # Keras warns about a softmax of one number
-        if self.attention_scale == "entropy_invariant":
-            seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
-            count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
-            # a hidden query, say of padding, may see nothing
-            scores = scores * (ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length))
+        scale = self._entropy_scale(scores, visible)
+        scores = scores if scale is None else scores * scale
         if self.normalizer == "softmax":
-            scores = scores if visible is None else ops.where(visible, scores, -1e30)
+            scores = scores if visible is None else ops.where(visible, scores, LOWEST)
             return ops.softmax(scores, axis=-1)
         weights = taylor_exp(scores)
         weights = weights if visible is None else ops.where(visible, weights, 0.0)
         total = ops.sum(weights, axis=-1, keepdims=True)
         return weights / ops.maximum(total, 1e-30)
+
+    def _entropy_scale(self, scores, visible):
+        if self.attention_scale != "entropy_invariant":
+            return None
+        seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
+        count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
+        # a hidden query, say of padding, may see nothing
+        return ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length)
 
     def compute_mask(self, query, mask=None):
         return mask
@@ -221,3 +290,17 @@ class MultiHeadAttention(HeadProjections):
             "position": self.position,
             "dropout": self.dropout,
         }
+
+
+def _visible(parts, scores):
+    """The masks of all parts as one, broadcastable to the joined scores."""
+    if all(part.visible is None for part in parts):
+        return None
+    if len(parts) == 1:
+        return ops.expand_dims(parts[0].visible, 1)
+    masks = []
+    for part, of_part in zip(parts, scores, strict=True):
+        shape = (of_part.shape[0], 1, *of_part.shape[2:])
+        mask = True if part.visible is None else ops.expand_dims(part.visible, 1)
+        masks.append(ops.broadcast_to(mask, shape))
+    return ops.concatenate(masks, axis=-1)

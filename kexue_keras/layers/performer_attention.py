@@ -82,7 +82,7 @@ class PerformerAttention(HeadProjections):
 
     Call arguments:
         inputs: floating `(batch, length, features)`.
-        mask: bool `(batch, length)`; hides keys.
+        attention_mask: bool `(batch, 1, length)`, in place of the Keras mask; hides keys.
 
     Output shape: `(batch, length, output_size)`.
 
@@ -140,7 +140,9 @@ class PerformerAttention(HeadProjections):
             name="projection",
         )
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs, attention_mask=None, mask=None):
+        if attention_mask is not None:
+            mask = attention_mask[:, 0]
         query, key, value = (
             ops.cast(ops.transpose(self._split(dense(inputs)), (0, 2, 1, 3)), "float32")
             for dense in (self.query_dense, self.key_dense, self.value_dense)

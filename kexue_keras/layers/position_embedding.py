@@ -13,7 +13,12 @@ class PositionEmbedding(layers.Layer):
         output_dim: size of a vector; the last axis of the input.
         embeddings_initializer: initializer of the table.
 
-    Input and output shape: `(batch, length, output_dim)` with `length <= input_dim`.
+    Call arguments:
+        inputs: floating `(batch, length, output_dim)`, with `length <= input_dim` unless positions
+            are given.
+        positions: int32 `(batch or 1, length or 1)`; by default 0, 1, 2, ...
+
+    Output shape: `(batch, length, output_dim)`.
 
     Masking: passes a mask through.
 
@@ -39,22 +44,20 @@ class PositionEmbedding(layers.Layer):
             name="embeddings",
         )
 
-    def call(self, inputs):
+    def call(self, inputs, positions=None):
+        table = ops.cast(self.embeddings, self.compute_dtype)
+        if positions is not None:
+            return inputs + ops.take(table, positions, axis=0)
         length = inputs.shape[1]
         if length is not None and length > self.input_dim:
             raise ValueError(
                 f"The input of {self.name} may have at most {self.input_dim} positions "
                 f"(`input_dim`). Received: {length}"
             )
-        table = ops.cast(self.embeddings, self.compute_dtype)
         return inputs + table[: ops.shape(inputs)[1]]
 
-    def lookup(self, positions):
-        """The vectors of the given int positions, `(...) -> (..., output_dim)`."""
-        return ops.take(ops.cast(self.embeddings, self.compute_dtype), positions, axis=0)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_spec(self, inputs, positions=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self):
         return {

@@ -47,16 +47,18 @@ def apply_rotary_positions(x, positions=None):
 def relative_positions(queries, keys, size, max_distance=64):
     """A fixed vector for the distance of every query and key.
 
-    `R_ij = P(clip(j - i, -max_distance, max_distance))`, where features 2 i and 2 i + 1 of `P(p)`
-    are the sine and the cosine of `(p + max_distance) theta_i`, `theta_i = 10000 ** (-2i / size)`.
+    `R_ij = P(clip(p_j - p_i, -max_distance, max_distance))`, where features 2 i and 2 i + 1 of
+    `P(p)` are the sine and the cosine of `(p + max_distance) theta_i`,
+    `theta_i = 10000 ** (-2i / size)`.
 
     Args:
-        queries, keys: how many there are; both are numbered from 0.
+        queries, keys: how many there are, numbered from 0; or their positions, int32 `(n,)` or
+            `(batch, n)`.
         size: features of a vector, even.
         max_distance: the largest distance that is told from longer ones.
 
     Returns:
-        float32, `(queries, keys, size)`.
+        float32, `(queries, keys, size)`, or `(batch, queries, keys, size)`.
 
     Raises:
         ValueError: `size` is odd.
@@ -75,6 +77,7 @@ def relative_positions(queries, keys, size, max_distance=64):
     theta = 10000.0 ** (-np.arange(0, size, 2) / size)
     angles = np.arange(2 * max_distance + 1)[:, None] * theta
     table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(-1, size)
-    distances = ops.arange(keys)[None] - ops.arange(queries)[:, None]
+    queries, keys = (x if len(getattr(x, "shape", ())) else ops.arange(x) for x in (queries, keys))
+    distances = ops.expand_dims(keys, -2) - ops.expand_dims(queries, -1)
     places = ops.clip(distances, -max_distance, max_distance) + max_distance
     return ops.take(ops.convert_to_tensor(table.astype("float32")), places, axis=0)

@@ -3,10 +3,14 @@
 import inspect
 import json
 
-from kexue_keras.models.bert import Bert
+from kexue_keras.models.bert import Bert, BertBlueprint
+from kexue_keras.models.blueprint import Blueprint
+from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.google import load_checkpoint
+from kexue_keras.models.transformer import Transformer
 
-_MODELS = {"bert": Bert, "roberta": Bert}
+_FAMILIES = {"bert": BertBlueprint, "roberta": BertBlueprint}
+_MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
     "max_position_embeddings": "max_position",
@@ -33,16 +37,20 @@ def build_transformer_model(
         config_path: path of a `bert_config.json`. Entries that no model needs are passed over.
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
             its files, as `bert_model.ckpt`), or `.npz`. See `load_checkpoint`.
-        model: "bert" or "roberta" (the same architecture).
+        model: "bert" or "roberta" (the same architecture), or a class of blueprints, see
+            `Blueprint`.
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).
         keep_tokens: ids of the tokens to keep, as `load_vocab(simplified=True)` returns them.
-        return_keras_model: kept for bert4keras programs. The result is always a Keras model.
+        return_keras_model: False returns the model's `Blueprint`, as bert4keras its own: an object
+            with `.model`, `.layers` by name, `.initializer`, `.load_weights_from_checkpoint` and
+            `.save_weights_as_checkpoint`.
         **config: entries of the configuration, added to or in place of those of `config_path`.
 
     Returns:
-        A `keras.Model` with inputs `[token_ids, segment_ids]`, int32 `(batch, length)`.
+        A `keras.Model` with inputs `[token_ids, segment_ids]`, int32 `(batch, length)`; or its
+        `Blueprint`.
 
     Raises:
         ValueError: an argument is unknown, missing, or not supported.
@@ -56,36 +64,49 @@ def build_transformer_model(
     >>> model.output.shape
     (None, None, 20)
     """
-    if model not in _MODELS:
-        raise ValueError(f"`model` must be one of {tuple(_MODELS)}. Received: {model!r}")
-    model_class = _MODELS[model]
-    signature = inspect.signature(model_class.__init__).parameters
-    known = [name for name, p in signature.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    family = _family(model)
+    known = parameters_of(family)
     arguments = {} if config_path is None else _read_config(config_path)
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
-    arguments = {k: v for k, v in arguments.items() if k in known[1:] and k not in _KERAS_ARGUMENTS}
+    arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
+    if with_pool or "with_pool" in known:
+        config["with_pool"] = with_pool
     for name, value in config.items():
         name = _CONFIG_NAMES.get(name, name)
-        if name not in known[1:]:
+        if name not in known and name not in _KERAS_ARGUMENTS:
             raise ValueError(
-                f"{model_class.__name__} has no argument `{name}`. Received: {name}={value!r}"
+                f"{family.__name__.removesuffix('Blueprint')} has no argument `{name}`. "
+                f"Received: {name}={value!r}"
             )
         arguments[name] = value
-    required = [n for n in known[1:] if signature[n].default is inspect.Parameter.empty]
+    required = [n for n, p in known.items() if p.default is inspect.Parameter.empty]
     missing = [name for name in required if name not in arguments]
     if missing:
         raise ValueError(
             f"`{missing[0]}` is needed, in `config_path` or as an argument. "
             f"Received: config_path={config_path!r}"
         )
-    arguments.update(
-        application=application, with_pool=with_pool, with_mlm=with_mlm, keep_tokens=keep_tokens
-    )
-    transformer = model_class(**arguments)
+    arguments.update(application=application, with_mlm=with_mlm, keep_tokens=keep_tokens)
+    keras_name = arguments.pop("name", None)
+    if family in _MODELS:
+        transformer = _MODELS[family](**arguments, name=keras_name)
+    else:
+        transformer = Transformer(family(**arguments), name=keras_name)
     if checkpoint_path is not None:
         load_checkpoint(transformer, checkpoint_path)
-    return transformer
+    return transformer if return_keras_model else transformer.blueprint
+
+
+def _family(model):
+    if isinstance(model, type) and issubclass(model, Blueprint):
+        return model
+    if model not in _FAMILIES:
+        raise ValueError(
+            f"`model` must be one of {tuple(_FAMILIES)} or a class of blueprints. "
+            f"Received: {model!r}"
+        )
+    return _FAMILIES[model]
 
 
 def _read_config(path):

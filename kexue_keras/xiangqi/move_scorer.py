@@ -21,7 +21,7 @@ import numpy as np
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.decoding.cached_transformer import CachedTransformer
+from kexue_keras.xiangqi.game_model import GameModel
 from kexue_keras.xiangqi.moves import checked_moves
 
 BOS = 0
@@ -114,11 +114,11 @@ class MoveScorer:
     """
 
     def __init__(self, model):
-        self.model = _Layers(model)
-        if self.model.mask.mode != "causal":
+        self.model = GameModel(model)
+        if self.model.application != "lm":
             raise ValueError(
                 '`model` must be built with application "lm". '
-                f"Received: one with the mask {self.model.mask.mode!r}"
+                f"Received: one with application {self.model.application!r}"
             )
         by_size = {len(tokens.symbols): tokens for tokens in (CHARACTERS, SQUARES)}
         if self.model.vocab_size not in by_size:
@@ -271,82 +271,6 @@ class MoveScorer:
         after, self._cache = self._read(tokens, np.array(start, "int32"), self._cache)
         self._after[start : start + size] = ops.convert_to_numpy(after)
         self._known = list(token_ids)
-
-
-class _Layers(CachedTransformer):
-    """The computations of `MoveScorer`, pure and of static shapes."""
-
-    def empty(self):
-        """A cache for a whole game: keys and values `(1, max_position, heads, size)` per layer."""
-        cache = []
-        for index in range(self.depth):
-            attention = self._attention(index)
-            size = attention.query_dense.units // attention.heads
-            shape = (1, self.max_position, attention.heads, size)
-            cache.append((ops.zeros(shape, attention.compute_dtype),) * 2)
-        return cache
-
-    def fingerprint(self):
-        """Numbers that change whenever the model is trained or loads other weights."""
-        used = (self._layers[name] for name in ("Embedding-Token", "MLM-Bias"))
-        values = (ops.convert_to_numpy(v.value) for layer in used for v in layer.variables)
-        return np.concatenate([np.ravel(np.array(value, "float32")) for value in values])
-
-    def read(self, tokens, start, cache):
-        """Reads a part of the history `(1, n)` that stands at `start`, a scalar.
-
-        Returns:
-            Log probabilities `(n, vocabulary)` of what follows each token, float32; the cache.
-        """
-        positions = start + ops.arange(tokens.shape[1], dtype="int32")
-        seen = ops.arange(self.max_position, dtype="int32")[None] <= positions[:, None]
-        x = self._embed(tokens, ops.zeros_like(tokens), positions[None])
-        updated = []
-        for index in range(self.depth):
-            attention = self._attention(index)
-            new = attention.project_key(x, positions), attention.project_value(x)
-            key, value = (
-                ops.slice_update(old, (0, start, 0, 0), ops.cast(part, old.dtype))
-                for old, part in zip(cache[index], new, strict=True)
-            )
-            updated.append((key, value))
-            query = attention.project_query(x, positions)
-            attended = attention.attend(query, key, value, seen[None])
-            x = self._after_attention(x, attention.merge_heads(attended), index)
-        return ops.log_softmax(self._head(x)[0], axis=-1), updated
-
-    def continuations(self, tokens, lengths, cache):
-        """Reads many short continuations `(n, steps)` of the history's first `lengths` `(n,)`.
-
-        Returns:
-            Log probabilities `(n, steps, vocabulary)` of what follows each token, float32.
-        """
-        steps = tokens.shape[1]
-        positions = lengths[:, None] + ops.arange(steps, dtype="int32")
-        shape = (tokens.shape[0], 1, steps)
-        history = ops.arange(self.max_position, dtype="int32")[None] < lengths[:, None]
-        own = ops.arange(steps)[None] <= ops.arange(steps)[:, None]
-        visible = ops.concatenate(
-            [
-                ops.broadcast_to(history[:, None, None], (*shape, self.max_position)),
-                ops.broadcast_to(own, (*shape, steps)),
-            ],
-            axis=-1,
-        )
-        x = self._embed(tokens, ops.zeros_like(tokens), positions)
-        for index in range(self.depth):
-            attention = self._attention(index)
-            query = ops.cast(attention.project_query(x, positions), "float32")
-            new = attention.project_key(x, positions), attention.project_value(x)
-            key, value = (x[0] for x in cache[index])
-            on_history = ops.einsum("cshd,thd->chst", query, ops.cast(key, "float32"))
-            on_own = ops.einsum("cshd,cthd->chst", query, ops.cast(new[0], "float32"))
-            scores = ops.concatenate([on_history, on_own], axis=-1)
-            weights = ops.cast(attention.normalize(scores, visible), value.dtype)
-            attended = ops.einsum("chst,thd->cshd", weights[..., :-steps], value)
-            attended += ops.einsum("chst,cthd->cshd", weights[..., -steps:], new[1])
-            x = self._after_attention(x, attention.merge_heads(attended), index)
-        return ops.log_softmax(self._head(x), axis=-1)
 
 
 def _best(log_probabilities):

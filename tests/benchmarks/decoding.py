@@ -22,7 +22,7 @@ CONFIG = {
 }
 PROMPT, STEPS, END = 64, 32, 102
 ENVIRONMENTS = {
-    "ours-tensorflow": {"KERAS_BACKEND": "tensorflow"},
+    "ours-tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"},
     "ours-jax": {"KERAS_BACKEND": "jax"},
     "bert4keras": {"TF_KERAS": "1", "TF_USE_LEGACY_KERAS": "1"},
     "huggingface": {},

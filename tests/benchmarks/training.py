@@ -22,7 +22,6 @@ CONFIG = {
     "hidden_act": "gelu",
 }
 BATCH, LENGTH, TARGETS = 16, 128, 32
-# importing kexue_keras before TensorFlow sets the second variable; here Keras comes first
 ENVIRONMENTS = {
     "ours-tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"},
     "ours-jax": {"KERAS_BACKEND": "jax"},

@@ -107,7 +107,7 @@ def test_greedy_search_takes_the_most_probable_token():
 
 def options(**changes):
     default = {"topk": 1, "maxlen": 12, "minlen": 1, "min_ends": 1, "end_id": END}
-    return {**default, "length_penalty": 0.0, **changes}
+    return beam_search.SearchOptions(**default | changes)
 
 
 def steps_taken(tables, prompts, active, **changes):

@@ -1,47 +1,18 @@
 """The cached transformer, step by step, against the plain model; and the models it refuses."""
 
 import keras
-import numpy as np
 import pytest
-from keras import ops
+from cached_steps import assert_steps_equal_the_graph, randomize
 
 from kexue_keras import models
 from kexue_keras.decoding.cached_transformer import CachedTransformer
-
-STEPS = 4
 
 
 def bert(application, seed=0, **config):
     sizes = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 32, "max_position": 20, "vocab_size": 9}
     model = models.Bert(application=application, with_mlm="linear", **{**sizes, **config})
-    generator = np.random.default_rng(seed)
-    for variable in model.weights:
-        center = 1.0 if "gamma" in variable.path else 0.0
-        variable.assign(generator.normal(center, 0.4, variable.shape))
-    return model
-
-
-def plain_logits(model, prompts, segments, continuations):
-    """Logits `(samples, STEPS + 1, vocabulary)` from the first generated token on, uncached."""
-    rows = []
-    for prompt, segment, ids in zip(prompts, segments, continuations, strict=True):
-        target = 1 if model.application == "unilm" else segment[-1]
-        token_ids = np.array([[*prompt, *ids]])
-        segment_ids = np.array([[*segment, *[target] * len(ids)]])
-        logits = ops.convert_to_numpy(model([token_ids, segment_ids]))
-        rows.append(logits[0, len(prompt) - 1 :])
-    return np.stack(rows)
-
-
-def padded(rows):
-    width = max(map(len, rows))
-    return np.array([[*row, *[0] * (width - len(row))] for row in rows], "int32")
-
-
-PROMPTS = [[2, 5, 0, 3], [2, 0, 0], [7, 8, 6, 5, 4, 1], [3]]
-SEGMENTS = [[0, 0, 1, 1], [0, 0, 0], [1, 0, 0, 0, 1, 1], [0]]
-CONTINUATIONS = [[4, 0, 7, 8], [0, 0, 5, 3], [1, 2, 3, 4], [8, 8, 0, 8]]
+    return randomize(model, seed)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -53,40 +24,26 @@ CONTINUATIONS = [[4, 0, 7, 8], [0, 0, 5, 3], [1, 2, 3, 4], [8, 8, 0, 8]]
         ("lm", {"embedding_size": 6, "attention_head_size": 5}),
         ("unilm", {"attention_scale": "entropy_invariant", "train_length": 8}),
         ("lm", {"normalizer": "taylor_softmax"}),
+        ("unilm", {"position": "rotary"}),
+        ("lm", {"position": "relative", "segment_vocab_size": 0}),
+        ("unilm", {"position": "relative", "dropout_rate": 0.1, "attention_dropout_rate": 0.1}),
     ],
 )
 def test_every_step_equals_the_plain_model(application, config, shared):
-    model = bert(application, **config)
-    cached = CachedTransformer(model)
-    lengths = ops.convert_to_tensor(np.array([len(row) for row in PROMPTS], "int32"))
-    logits, source = cached.prefill(
-        ops.convert_to_tensor(padded(PROMPTS)), ops.convert_to_tensor(padded(SEGMENTS)), lengths
-    )
-    found = [logits[:, None]]
-    slots = 2
-    cache = cached.empty_cache(len(PROMPTS), slots, STEPS, shared)
-    own = np.eye(slots, dtype=bool)[None, :, None] if shared else np.ones((1, 1, 1), bool)
-    for index in range(STEPS):
-        ids = np.array(CONTINUATIONS)
-        written = (np.arange(STEPS) <= index) & (ids != 0)
-        if shared:
-            visible = (written[:, None, :, None] & own).reshape(len(ids), slots, -1)
-        else:
-            visible = written[:, None, :] & own
-        newest = ops.convert_to_tensor(np.repeat(ids[:, index, None], slots, axis=1), "int32")
-        logits, cache = cached.step(newest, index, source, cache, ops.convert_to_tensor(visible))
-        np.testing.assert_allclose(logits[:, 0], logits[:, 1], atol=1e-5)
-        found.append(logits[:, 1:])
-    found = ops.convert_to_numpy(ops.concatenate(found, axis=1))
-    expected = plain_logits(model, PROMPTS, SEGMENTS, CONTINUATIONS)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert np.ptp(expected) > 2
+    assert_steps_equal_the_graph(bert(application, **config), shared)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_conditions_reach_every_step(shared):
+    model = bert("unilm", condition_size=3)
+    assert_steps_equal_the_graph(model, shared, conditioned=True)
 
 
 def test_what_it_knows_of_the_model():
     cached = CachedTransformer(bert("unilm", vocab_size=30, keep_tokens=range(0, 30, 3)))
     assert (cached.depth, cached.vocab_size, cached.max_position) == (2, 10, 20)
     assert len(cached.variables) == 3 + 2 + 2 * 16 + 2 + 2 + 1
+    assert CachedTransformer(bert("lm", position="rotary")).max_position is None
 
 
 def test_models_that_cannot_generate_are_refused():
@@ -100,3 +57,29 @@ def test_models_that_cannot_generate_are_refused():
     with pytest.raises(ValueError, match="without the layer 'MLM-Bias'"):
         config = bert("encoder").get_config()
         CachedTransformer(models.Bert.from_config({**config, "with_mlm": False}))
+    with pytest.raises(ValueError, match="over single keys.* Received: PerformerAttention"):
+        CachedTransformer(bert("lm", num_features=4))
+
+
+def test_two_transformers_in_one_model_are_refused_by_name():
+    towers = [bert("lm", name=name) for name in ("left", "right")]
+    inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
+    both = keras.Model(inputs, [tower(inputs) for tower in towers], name="both")
+    message = "exactly one transformer. Received: 'both', which holds left, right"
+    with pytest.raises(ValueError, match=message):
+        CachedTransformer(both)
+    once = keras.Model(inputs, [towers[0](inputs), towers[0](inputs[::-1])])
+    assert CachedTransformer(once).blueprint is towers[0].blueprint
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_transformer_inside_a_model_is_found(tmp_path, nested):
+    model = bert("lm", num_hidden_layers=1)
+    output = model(model.inputs) if nested else model.output
+    whole = keras.Model(model.inputs, keras.layers.Dense(2, name="extra")(output))
+    whole.save(tmp_path / "whole.keras")
+    again = keras.saving.load_model(tmp_path / "whole.keras")
+    for outer in (whole, again):
+        cached = CachedTransformer(outer)
+        assert (cached.application, cached.depth, cached.vocab_size) == ("lm", 1, 9)
+        assert {v.path for v in model.variables} <= {v.path for v in cached.variables}

@@ -30,7 +30,7 @@ def truncated(p, topk, topp, end_id=None):
 
 def options(topk, topp, consistent):
     nucleus = topp is not None
-    return {"topk": topk, "nucleus": nucleus, "consistent": consistent, "end_id": END}
+    return sampling.SamplingOptions(topk, nucleus, consistent, END)
 
 
 @pytest.mark.parametrize("consistent", [False, True])
@@ -238,8 +238,7 @@ def test_the_loop_ends_with_the_last_text():
     assert {len(ids) for sample in texts for ids in sample} == {3}
     token_ids = ops.convert_to_tensor(np.zeros((2, 1), "int32"))
     logits, source = model.prefill(token_ids, None, ops.ones((2,), "int32"))
-    settings = {"topk": None, "nucleus": False, "consistent": False, "end_id": END}
-    settings |= {"maxlen": 50, "minlen": 1, "min_ends": 1}
+    settings = sampling.SamplingOptions(None, False, False, END, 50)
     uniforms = ops.convert_to_tensor(sampling.uniforms(0, 1, 2, 3, 50))
     active = ops.convert_to_tensor(np.array([True, False]))
     found = sampling.sample(model, source, logits, active, settings, uniforms, 1.0, 1.0)

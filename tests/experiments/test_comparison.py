@@ -1,20 +1,14 @@
-"""Tables of experiments: cells kept and found again, means and spreads, text and picture."""
+"""Comparisons: cells kept and found again, the table of methods."""
 
 import json
 import math
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from kexue_keras import files
-from kexue_keras.experiments import comparison as experiments
-from kexue_keras.experiments.comparison import (
-    Experiment,
-    draw_table,
-    markdown_table,
-    mean_and_spread,
-)
+from kexue_keras.experiments.comparison import Experiment, compare_methods
+from kexue_keras.experiments.options import Table
+from kexue_keras.experiments.tables import Figure
 
 pytestmark = pytest.mark.once
 
@@ -109,77 +103,23 @@ def test_other_options_and_damaged_files_are_refused(tmp_path):
         Experiment(tmp_path / "other.json", {}).keep({}, seed=(0, 1))
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_mean_and_spread_against_numpy(count):
-    values = np.random.default_rng(count).normal(size=count).tolist()
-    expected = f"{10 * np.mean(values):.3f} ± {10 * np.std(values, ddof=1):.3f}"
-    assert mean_and_spread(values, scale=10, digits=3) == expected
+def test_a_table_of_methods_is_measured_once(tmp_path, capsys):
+    config = Table(methods=("a", "b"), seeds=(0, 1), output=tmp_path)
+    free, asked = ("output", "seeds", "methods"), []
 
+    def measure(experiment, method, seed):
+        asked.append((method, seed))
+        return {"f1": 0.5 + seed / 10, "hidden": 1.0}
 
-def test_table_as_text():
-    table = markdown_table(["", "a", "b"], [["x", "1", "2"], ["y", "", "3"]])
-    assert table.splitlines() == ["|  | a | b |", "|---|---|---|", "| x | 1 | 2 |", "| y |  | 3 |"]
-    with pytest.raises(ValueError, match=r"`rows` must have 2 columns. Received: \['x'\]"):
-        markdown_table(["", "a"], [["x"]])
-
-
-def test_table_as_picture(tmp_path):
-    rows = {"m": [[50.0, 60.0], []], "n": [[40.0], [30.0, 20.0, 10.0]]}
-    draw_table(tmp_path / "new" / "table.png", ["a", "b"], rows, "accuracy, %")
-    assert (tmp_path / "new" / "table.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list((tmp_path / "new").iterdir())) == 1
-
-
-def test_summary_of_cells(tmp_path):
-    cells = {
-        "m": [{"a": 0.5, "b": 0.1}, {"a": 0.6, "b": 0.3}],
-        "n": [{"a": 0.25}],
-    }
-    titles = {"b": "second", "a": "first", "c": "third"}
-    table = experiments.summarize(cells, titles, tmp_path / "table.png")
-    a, b = np.array([50, 60]), np.array([10, 30])
-    assert table.splitlines() == [
-        "|  | second | first |",
-        "|---|---|---|",
-        f"| m | {b.mean():.2f} ± {b.std(ddof=1):.2f} | {a.mean():.2f} ± {a.std(ddof=1):.2f} |",
-        "| n |  | 25.00 |",
-    ]
+    for _ in range(2):
+        compare_methods(config, free, measure, {"f1": Figure("F1, %")})
+    assert asked == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [f"{m}, seed {s}: F1, % {50 + 10 * s}.00" for m in "ab" for s in (0, 1)]
+    table = ["|  | F1, % |", "|---|---|", "| a | 55.00 ± 7.07 |", "| b | 55.00 ± 7.07 |"]
+    assert lines[4:] == table * 2
     assert (tmp_path / "table.png").stat().st_size > 1000
-
-
-def test_weights_and_what_they_are_of(tmp_path):
-    class Model:
-        def save_weights(self, path):
-            path.write_text("weights", encoding="utf-8")
-
-    path = tmp_path / "new" / "m.weights.h5"
-    experiments.save_weights(path, Model(), {"labels": ["很", 1]})
-    assert path.read_text(encoding="utf-8") == "weights"
-    text = (tmp_path / "new" / "m.json").read_text(encoding="utf-8")
-    assert json.loads(text) == experiments.about(path) == {"labels": ["很", 1]}
-    assert len(list(path.parent.iterdir())) == 2
-
-    class Interrupted:
-        def save_weights(self, path):
-            path.write_text("wei", encoding="utf-8")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        experiments.save_weights(path, Interrupted(), {})
-    assert path.read_text(encoding="utf-8") == "weights" and experiments.about(path) is None
-
-
-def test_a_figure_that_is_not_a_number_is_shown(tmp_path):
-    figures = [{"f1": 0.5}, {"f1": float("nan")}]
-    table = experiments.summarize({"new": figures}, {"f1": "F1"}, tmp_path / "table.png")
-    assert table.endswith("| new | nan ± nan |")
-
-
-def test_options_that_are_too_small():
-    config = SimpleNamespace(epochs=1, seeds=(0, 1), none=())
-    experiments.check_least(config, epochs=1, seeds=0)
-    for name, least in (("epochs", 2), ("seeds", 1), ("none", 0)):
-        with pytest.raises(ValueError, match=f"`{name}` must be at least {least}. Received: "):
-            experiments.check_least(config, **{name: least})
-    with pytest.raises(ValueError, match="`epochs` must be at least 1. Received: nan"):
-        experiments.check_least(SimpleNamespace(epochs=float("nan")), epochs=1)
+    stored = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["config"]
+    assert set(stored) == {"epochs", "batch_size", "learning_rate"}
+    with pytest.raises(ValueError, match="holds results with `epochs` = 10"):
+        compare_methods(Table(methods=("a",), epochs=3, output=tmp_path), free, measure, {})

@@ -80,6 +80,21 @@ def test_words_unknown_to_the_vocabulary_are_refused(lab):
         other.filled_scores(other.language_model(0), PATTERN, TEXTS)
 
 
+def test_scores_are_those_of_the_model_asked(lab):
+    """A second model with the same label words does not get the first one's scores."""
+    first = lab.language_model(0)
+    other = FewShot(lab.options, WORDS).language_model(0)
+    other.set_weights([1.5 * weight for weight in other.get_weights()])
+    scores = [lab.filled_scores(model, PATTERN, TEXTS) for model in (first, other, first)]
+    np.testing.assert_array_equal(scores[0], scores[2])
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
+    ids = lab.verbalizer.token_ids(lab.tokenizer, 1)[:, 0]
+    token_ids, positions = PATTERN.encode(lab.tokenizer, TEXTS[0], 24)
+    batch = [np.array([x]) for x in (token_ids, [0] * len(token_ids), positions)]
+    logits = keras.ops.convert_to_numpy(other(batch))[0, 0]
+    np.testing.assert_allclose(scores[1][0], logits[ids], atol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "template, right",

@@ -11,6 +11,7 @@ from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras.decoding import Generator
 from kexue_keras.experiments import seq2seq
+from kexue_keras.experiments.options import options_of
 
 TEXTS = ["把一二三", "倒过来", "ab 12"]
 
@@ -28,26 +29,6 @@ def options(tmp_path):
         dropout=0.0,
         output=tmp_path / "run",
     )
-
-
-def test_held_out_sets_have_names_of_their_own(tmp_path):
-    def load(path):
-        return [path]
-
-    found = seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b.tsv.xz"], load)
-    assert found == {"a": [tmp_path / "a.tsv"], "b": [tmp_path / "b.tsv.xz"]}
-    assert seq2seq.load_valid([tmp_path / "held_out.tsv"], load).keys() == {"held_out"}
-    with pytest.raises(ValueError, match="`valid` must not have the name .*held_out.tsv"):
-        seq2seq.load_valid([tmp_path / "held_out.tsv"], load, hold_out=10)
-    for name in ("train_held_out", "held_out"):
-        paths = [tmp_path / f"{name}.tsv.xz"]
-        if name == "held_out":
-            assert list(seq2seq.load_valid(paths, load, 10, "train_held_out")) == [name]
-        else:
-            with pytest.raises(ValueError, match="must not have the name"):
-                seq2seq.load_valid(paths, load, 10, "train_held_out")
-    with pytest.raises(ValueError, match="different names. Received: a twice"):
-        seq2seq.load_valid([tmp_path / "a.tsv", tmp_path / "b" / "a.tsv"], load)
 
 
 def test_a_new_vocabulary_holds_all_characters_and_is_kept(options):
@@ -110,7 +91,7 @@ def train(options, epochs, folder):
         lambda ids: seq2seq.arrays([tokenizer.start_id, *ids, end], [ids[0], end]),
         evaluate=lambda: {"score": 0.0},
         monitor="score",
-        may_change=("epochs",),
+        free=("epochs",),
     )
     return model, run, end
 
@@ -132,18 +113,33 @@ def test_options_of_a_run_come_back(options):
     with pytest.raises(FileNotFoundError, match="has no trained weights"):
         _ = options.best_path
     options.output.mkdir()
-    text = json.dumps(options.to_json())
+    text = json.dumps(options_of(options))
     (options.output / "config.json").write_text(text, encoding="utf-8")
+    (options.output / "best.weights.h5").touch()
     other = seq2seq.Options(output=options.output, epochs=7, checkpoint_path=Path("x"))
-    back = other.as_trained()
+    back = other.as_trained(free=["epochs"])
     assert (back.hidden_size, back.maxlen, back.epochs) == (32, 16, 7)
     assert back.checkpoint_path is None and back.config_path is None
 
 
 def test_cosine_schedule_warms_up_and_ends_at_zero(options):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    seq2seq.compile_model(model, options, steps=100)
+    seq2seq.compile_for(model, options, steps=100)
     rate = model.optimizer._learning_rate
     values = [float(rate(step)) for step in (0, 5, 50, 100)]
     assert values[0] == 0 and values[1] == pytest.approx(1e-2)
     assert values[1] > values[2] > values[3] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.once
+def test_perplexity_is_that_of_the_targets_one_by_one(options):
+    tokenizer, model = seq2seq.prepare(options, TEXTS)
+    seq2seq.compile_for(model, options, 1)
+    rows = [seq2seq.arrays([2, 5, 6, 3], [7, 3]), seq2seq.arrays([2, 4, 3], [8, 9, 5, 3])]
+    losses = []
+    for inputs, target in rows:
+        logits = keras.ops.convert_to_numpy(model([np.array([x]) for x in inputs]))[0]
+        logs = logits - np.log(np.exp(logits.astype("float64")).sum(-1, keepdims=True))
+        losses += [-logs[i, token] for i, token in enumerate(target)]
+    found = seq2seq.perplexity(model, rows, options.maxlen)
+    assert found == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)

@@ -4,7 +4,13 @@ import pytest
 from contract import assert_close, check_layer, check_padding, copy, functional, perturb, to_numpy
 
 from kexue_keras import backend
-from kexue_keras.layers import MultiHeadAttention
+from kexue_keras.layers import AttentionPart, MultiHeadAttention
+from kexue_keras.layers.multi_head_attention import heads_first
+
+
+def part(key, value, visible=None):
+    """Keys and values `(batch, keys, heads, size)` as a part of what queries attend to."""
+    return AttentionPart(heads_first(key), heads_first(value), visible)
 
 
 @pytest.fixture
@@ -179,7 +185,7 @@ def test_scores_are_computed_in_float32():
         query, key, value = (
             keras.ops.cast(np.array(x)[None, :, None], layer.compute_dtype) for x in arrays
         )
-        weight = keras.ops.convert_to_numpy(layer.attend(query, key, value)).astype("float32")
+        weight = to_numpy(layer.attend(query, [part(key, value)])).astype("float32")
         np.testing.assert_allclose(weight.ravel(), [1 / (1 + np.exp(-1))], atol=5e-3)
 
 
@@ -207,7 +213,7 @@ def test_parts_compose_to_the_layer(generator):
     expected = layer(x)
     query, key, value = layer.project_query(x), layer.project_key(x), layer.project_value(x)
     assert query.shape == key.shape == value.shape == (2, 5, 4, 2)
-    assert_close(layer.merge_heads(layer.attend(query, key, value)), expected)
+    assert_close(layer.merge_heads(layer.attend(query, [part(key, value)])), expected)
 
 
 def test_output_shape_is_known_before_the_call():

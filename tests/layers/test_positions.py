@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from contract import assert_close, to_numpy
 
-from kexue_keras.layers import MultiHeadAttention, apply_rotary_positions, relative_positions
+from kexue_keras.layers import (
+    AttentionPart,
+    MultiHeadAttention,
+    apply_rotary_positions,
+    relative_positions,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -75,7 +80,8 @@ def test_a_part_of_a_sequence_is_projected_like_the_whole():
         assert_close(project(x[:, 6:], np.arange(6, 9)), to_numpy(project(x))[:, 6:], atol=1e-5)
         assert np.abs(to_numpy(project(x[:, 6:])) - to_numpy(project(x))[:, 6:]).max() > 0.01
     query, key = attention.project_query(x), attention.project_key(x)
-    attended = attention.attend(query, key, attention.project_value(x))
+    key, value = (keras.ops.transpose(y, (0, 2, 1, 3)) for y in (key, attention.project_value(x)))
+    attended = attention.attend(query, [AttentionPart(key, value)])
     assert_close(attention.merge_heads(attended), whole, atol=1e-5)
 
 

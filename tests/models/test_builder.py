@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint
 
-from kexue_keras.models import Bert, CheckpointError, build_transformer_model
+from kexue_keras.models import Bert, BertBlueprint, CheckpointError, build_transformer_model
 
 SIZES = {
     "vocab_size": 20,
@@ -74,9 +74,12 @@ def test_without_a_file(tmp_path):
     assert build_transformer_model(**SIZES, with_nsp=True).output.shape == (None, 2)
 
 
-def test_return_keras_model_changes_nothing():
+def test_bert4keras_s_object():
     for value in (True, False):
-        assert type(build_transformer_model(**SIZES, return_keras_model=value)) is Bert
+        found = build_transformer_model(**SIZES, return_keras_model=value)
+        assert type(found) is (Bert if value else BertBlueprint)
+    assert type(found.model) is Bert and found.layers["Embedding-Norm"] in found.model.layers
+    assert found.variable_mapping()["Embedding-Token"] == ["bert/embeddings/word_embeddings"]
 
 
 def test_layer_names_are_those_of_bert4keras(tiny):

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, load, run, weights
+from recipes.commands import ROOT, head, interrupt_process_after, load, run, weights
 
 SMALL = (
     "--hidden-size 32 --num-hidden-layers 1 --maxlen 96 --max-target 24 --epochs 2 "
@@ -56,7 +56,7 @@ def test_training_writes_its_directory(trained):
 def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp_path):
     folder, _ = trained
     command = (*SMALL, *data, "--output", tmp_path)
-    output = interrupt_after("Epoch 2/2", "ape210k", *command)
+    output = interrupt_process_after("Epoch 2/2", "ape210k", *command)
     assert "the same command continues" in output
     assert (tmp_path / "state-0001.weights.h5").exists()
     assert "1 of 2 epochs done" in run("ape210k", *command)
@@ -113,7 +113,7 @@ def test_nothing_to_evaluate_is_said_before_training(recipe, tmp_path):
         recipe.main(recipe.Config(beams=(), output=tmp_path))
     row = {"original_text": "x", "equation": "x=1", "ans": "2"}
     (tmp_path / "bad.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="must have usable problems. Received: bad"):
+    with pytest.raises(ValueError, match="must have usable samples.* Received: bad"):
         recipe.main(recipe.Config(valid=(tmp_path / "bad.jsonl",), output=tmp_path))
 
 
@@ -122,24 +122,13 @@ def test_broken_input_names_file_and_line(trained, recipe, tmp_path):
     broken.write_text('{"original_text": "x"}\n{"original_text": \n')
     with pytest.raises(recipe.datasets.DataError, match="broken.jsonl:2"):
         recipe.main(recipe.Config(output=trained[0], predict=broken))
+    output = run("ape210k", "--output", trained[0], "--predict", broken, code=2)
+    assert (
+        output.startswith("error: ") and "broken.jsonl:2" in output and len(output.split("\n")) == 2
+    )
     assert not list(tmp_path.glob("*predictions*"))
     with pytest.raises(FileNotFoundError, match="no trained weights"):
         recipe.main(recipe.Config(output=tmp_path / "new", solve="1+1"))
-
-
-@pytest.mark.parametrize(
-    "question, equation, expected",
-    [
-        ("多少米？", "(1+2)/4", "3/4"),
-        ("多少米？", "1.5*3", "4.5"),
-        ("占百分之几？", "3/4", "75%"),
-        ("至少需要多少辆车？", "10/4", "3"),
-        ("最多能做多少个？", "10/4", "2"),
-        ("多少人？", "10/5", "2"),
-    ],
-)
-def test_answers_as_a_pupil_writes_them(recipe, question, equation, expected):
-    assert recipe.answer_text(question, equation) == expected
 
 
 def test_samples_and_resampling(recipe, tmp_path):

@@ -14,9 +14,8 @@ from recipes.commands import ROOT, head, interrupt_after, load, run
 from tiny_checkpoint import make_tiny_checkpoint
 
 from kexue_keras import datasets
-from kexue_keras.models import Bert
-from kexue_keras.xiangqi import Board, IllegalMove
-from kexue_keras.xiangqi.move_scorer import CHARACTERS, SQUARES, MoveScorer, ScoredMove
+from kexue_keras.xiangqi import Board
+from kexue_keras.xiangqi.move_scorer import CHARACTERS, SQUARES, MoveScorer
 
 pytestmark = pytest.mark.once
 
@@ -88,16 +87,8 @@ def test_ctrl_c_and_the_same_command_give_the_undisturbed_run(trained, data, tmp
 
 
 def test_play_in_the_terminal(trained):
-    process = subprocess.run(
-        [sys.executable, ROOT / "recipes" / "chinese_chess.py", "--play", "--output", trained[0]],
-        input="h2h5x\nh2i4\n炮二平五\nundo\n炮九平五\nH2E2\n",
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-    )
-    assert process.returncode == 0, process.stderr
-    output = process.stdout
+    typed = "h2h5x\nh2i4\n炮二平五\nundo\n炮九平五\nH2E2\n"
+    output = run("chinese_chess", "--play", "--output", trained[0], typed=typed)
     assert "must be in ICCS, like 'h2e2'. Received: 'h2h5x'" in output
     assert "'h2i4' is not legal for red at ply 1" in output
     assert "'炮九平五' is not legal for red at ply 1" in output
@@ -107,7 +98,7 @@ def test_play_in_the_terminal(trained):
 
 
 def test_without_a_model(tmp_path, recipe):
-    output = run("chinese_chess", "--play", "--output", tmp_path, code=1)
+    output = run("chinese_chess", "--play", "--output", tmp_path, code=2)
     assert "no trained weights; train first" in output
     with pytest.raises(ValueError, match="`config_path` and `dict_path` go together"):
         recipe.build_model(recipe.Config(config_path=tmp_path / "bert_config.json"))
@@ -170,80 +161,6 @@ def test_a_pretrained_bert_keeps_the_twenty_tokens(recipe, tmp_path):
     found = np.array(model.get_layer("Embedding-Token").embeddings)
     np.testing.assert_array_equal(found, table[model.keep_tokens])
     assert MoveScorer(model).score([], ["h2e2"]).shape == (1,)
-
-
-class Oracle:
-    """Stands for a `MoveScorer` that knows the games: each real move has the given rank."""
-
-    max_plies = 127
-
-    def __init__(self, rank):
-        self.rank = rank
-
-    def score_plies(self, game, moves):
-        found = []
-        for iccs, legal in zip(game, moves, strict=True):
-            real = legal.index(iccs)
-            others = [i for i in range(len(legal)) if i != real]
-            order = [*others[: self.rank], real, *others[self.rank :]]
-            scores = np.zeros(len(legal), "float32")
-            scores[order] = -np.arange(len(legal)) - np.log(2)
-            found.append(scores)
-        return found
-
-    def greedy_plies(self, game):
-        return ["h2e2"] * len(game)
-
-
-def test_measures(recipe, tmp_path):
-    game = "h2e2 h9g7 e2h2 g7h9".split()
-    rows = recipe.measure(Oracle(0), [game])
-    assert [row["ply"] for row in rows] == [1, 2, 3, 4]
-    assert [row["first"] for row in rows] == [1.0] * 4
-    assert [row["greedy_legal"] for row in rows] == [1.0, 0.0, 0.0, 0.0]
-    assert rows[0]["bits"] == pytest.approx(1)
-    assert [row["first"] for row in recipe.measure(Oracle(4), [game])] == [0.0] * 4
-    assert [row["first_five"] for row in recipe.measure(Oracle(4), [game])] == [1.0] * 4
-    assert [row["first_five"] for row in recipe.measure(Oracle(5), [game])] == [0.0] * 4
-    recipe.write_measures(rows + recipe.measure(Oracle(5), [game[:2]]), tmp_path)
-    lines = (tmp_path / "plies.csv").read_text().splitlines()
-    assert lines[0] == "ply,games,first,first_five,greedy_legal,bits"
-    assert lines[1].startswith("1,2,0.5,0.5,1.0,") and lines[3].startswith("3,1,1.0,")
-
-
-def test_likelihood_is_the_mean_over_plies(recipe):
-    model = Bert(20, 8, 1, 2, 16, application="lm", with_mlm="linear", max_position=32)
-    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
-    found = recipe.likelihood(MoveScorer(model), [["h2e2"], ["h2e2", "h9g7"]])
-    assert found["valid_bits_per_ply"] == pytest.approx(4 * np.log2(20), rel=1e-5)
-    assert found["valid_move_probability"] == pytest.approx(20.0**-4, rel=1e-4)
-
-
-def test_typed_moves(recipe):
-    board = Board()
-    assert recipe.read_move(board, " H2E2 ") == "h2e2" == recipe.read_move(board, "炮二平五")
-    assert board.moves == []
-    with pytest.raises(IllegalMove, match="'h2e3' is not legal for red"):
-        recipe.read_move(board, "h2e3")
-    with pytest.raises(ValueError, match="A move must be in Chinese"):
-        recipe.read_move(board, "炮二")
-
-
-class First:
-    """Stands for a `MoveScorer`: the first legal move."""
-
-    def rank(self, history, moves):
-        return [ScoredMove(iccs, 1 / len(moves), 0.0) for iccs in moves]
-
-
-def test_a_game_as_black_to_its_end(recipe, monkeypatch, capsys):
-    class Mate(First):
-        def rank(self, history, moves):
-            return super().rank(history, ["a8d8"] + [m for m in moves if m != "a8d8"])
-
-    monkeypatch.setattr(recipe, "Board", lambda: Board("3k5/R8/3P5/9/9/9/9/9/9/4K4 w"))
-    recipe.play(Mate(), "black")
-    assert "checkmate: red wins" in capsys.readouterr().out
 
 
 def test_sample_games_are_reproducible(tmp_path):

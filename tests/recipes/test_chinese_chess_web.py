@@ -114,8 +114,6 @@ def test_a_finished_game_goes_no_further(web, client, monkeypatch):
 def test_other_names_of_this_computer_are_refused(web, client):
     answer = client.get("/", headers={"Host": "elsewhere.example"})
     assert answer.status_code == 400
-    assert web.is_loopback("127.0.0.1") and web.is_loopback("localhost") and web.is_loopback("::1")
-    assert not web.is_loopback("0.0.0.0") and not web.is_loopback("example.org")
 
 
 def test_an_address_of_ipv6(web, client, monkeypatch, capsys):

@@ -9,8 +9,6 @@ import tyro
 from keras import ops
 from recipes.commands import interrupt_after, load
 
-from kexue_keras.datasets.lines import DataError
-
 pytestmark = pytest.mark.once
 
 
@@ -27,7 +25,7 @@ def arguments(tmp_path_factory):
         texts = [f"{i}号{text}" for i, text in enumerate(texts)]
         (folder / f"{name}.txt").write_text("\n".join(texts), encoding="utf-8")
     return [
-        *("--texts", folder / "train.txt", "--test-texts", folder / "test.txt"),
+        *("--train", folder / "train.txt", "--valid", folder / "test.txt"),
         *("--train-length", 8, "--lengths", 8, 32, "--hidden-size", 32, "--epochs", 1),
         *("--num-hidden-layers", 1, "--batch-size", 8),
     ]
@@ -59,7 +57,7 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
     assert all(0 <= share <= 1 for share in by_name.values())
     same = by_name["sqrt_dim", 8, 0], by_name["entropy_invariant", 8, 0]
     assert same[0] == pytest.approx(same[1], abs=0.02)
-    for scale in recipe.SCALES:
+    for scale in recipe.METHODS:
         assert f"\n| {scale} | " in output
     assert (tmp_path / "table.png").stat().st_size > 1000
     assert not list(tmp_path.glob("temporary-*"))
@@ -118,33 +116,11 @@ def test_every_masked_token_is_asked_for_once_at_every_length(recipe):
 
 def test_the_masks_are_the_same_for_all_scales_and_seeds(recipe, arguments):
     first = recipe.Data(configure(recipe, *arguments))
-    again = recipe.Data(configure(recipe, *arguments, "--scales", "log_512", "--seeds", 7))
+    again = recipe.Data(configure(recipe, *arguments, "--methods", "log_512", "--seeds", 7))
     assert first.test == again.test and first.train == again.train
     share = len(first.test.positions) / len(first.test.masked)
     assert 0.1 < share < 0.2 and len(first.test.masked) % 32 == 0
     assert all(original >= 4 for original in first.test.originals)
-
-
-def test_files_of_texts(recipe, tmp_path):
-    def texts(name, content):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-        return recipe.load_texts(tmp_path / name, 3)
-
-    document = {"a": ["一二三", {"b": "四五六七", "c": 1}], "d": "短", "e": "一二三"}
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    assert texts("x.json", text) == ["一二三", "四五六七"]
-    assert texts("x.jsonl", '{"s": "一二三"}\n\n{"s": "四五六", "n": null}\n') == [
-        "一二三",
-        "四五六",
-    ]
-    assert texts("x.tsv", "一二三\t1\n四五六\t0\n") == ["一二三", "四五六"]
-    assert texts("x.txt", "一二\t三\n\n四五六\n") == ["一二\t三", "四五六"]
-    with pytest.raises(DataError, match=r"bad\.jsonl:2: must be JSON"):
-        texts("bad.jsonl", '{"s": "一二三"}\n{"s": \n')
-    with pytest.raises(DataError, match=r"bad\.json:2: must be JSON"):
-        texts("bad.json", '{\n"s": ]\n')
-    with pytest.raises(DataError, match=r"bad\.txt:1: must have a text of 3 characters"):
-        texts("bad.txt", "一\n二\n")
 
 
 def test_no_text_stands_inside_one_of_the_other_part(recipe, tmp_path):
@@ -155,9 +131,7 @@ def test_no_text_stands_inside_one_of_the_other_part(recipe, tmp_path):
     }
     for name, texts in rows.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(texts), encoding="utf-8")
-    assert recipe.not_inside(rows["train"], rows["test"]) == rows["train"][:1]
-    assert recipe.not_inside(rows["test"], rows["train"][:1]) == rows["test"][1:]
-    arguments = ["--texts", tmp_path / "train.txt", "--test-texts", tmp_path / "test.txt"]
+    arguments = ["--train", tmp_path / "train.txt", "--valid", tmp_path / "test.txt"]
     sizes = ["--train-length", 4, "--lengths", 64, "--min-characters", 2]
     data = recipe.Data(configure(recipe, *arguments, *sizes))
     known = set(passage + "寒来暑往")
@@ -177,20 +151,19 @@ def test_weights_of_another_configuration_are_not_used(recipe, arguments, tmp_pa
         np.testing.assert_array_equal(a, b)
 
 
-def test_without_test_texts_some_are_held_out(recipe, arguments):
-    data = recipe.Data(configure(recipe, *arguments, "--test-texts", "--lengths", 8))
+def test_without_files_of_their_own_some_texts_are_held_out(recipe, arguments):
+    wanted = [*arguments, "--valid", "--hold-out", 0.1, "--lengths", 8]
+    data = recipe.Data(configure(recipe, *wanted))
     assert len(data.test.masked) >= 3 * 16 and data.train
-    assert (
-        data.test == recipe.Data(configure(recipe, *arguments, "--test-texts", "--lengths", 8)).test
-    )
+    assert data.test == recipe.Data(configure(recipe, *wanted)).test
 
 
 def test_errors(recipe, arguments):
-    with pytest.raises(ValueError, match="`scales` must be among.*'magic'"):
-        recipe.main(recipe.Config(scales=("magic",)))
+    with pytest.raises(ValueError, match="`methods` must be among.*'magic'"):
+        recipe.main(recipe.Config(methods=("magic",)))
     with pytest.raises(ValueError, match=r"`lengths` must divide the last.*\(48, 64\)"):
         recipe.main(recipe.Config(lengths=(48, 64)))
     with pytest.raises(
-        ValueError, match="`texts` must have 16 characters, `test_texts` and `test_tokens` 4096"
+        ValueError, match="`train` must have 16 characters, `valid` and `test_tokens` 4096"
     ):
         recipe.Data(configure(recipe, *arguments, "--lengths", 8, 4096))

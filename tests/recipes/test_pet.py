@@ -66,8 +66,8 @@ def test_errors(arguments, tmp_path, recipe):
         main(recipe, *arguments, "--task", "tnews", "--output", tmp_path)
     with pytest.raises(ValueError, match="`unlabelled_epochs` must be at least 1. Received: 0"):
         main(recipe, *arguments, "--unlabelled-epochs", 0, "--output", tmp_path)
-    with pytest.raises(ValueError, match="`regimes` must be among.*'magic'"):
-        recipe.main(recipe.Config(regimes=("magic",)))
+    with pytest.raises(ValueError, match="`methods` must be among.*'magic'"):
+        recipe.main(recipe.Config(methods=("magic",)))
 
 
 def test_texts_held_out_are_not_trained_on(recipe, tmp_path):
@@ -99,7 +99,7 @@ def test_unlabelled_files(recipe, tmp_path):
 def test_all_texts_labelled(arguments, recipe, tmp_path, capsys):
     regimes = ("unsupervised", "few-shot", "semi-supervised", "distilled")
     arguments = [*arguments, "--seeds", 0, "--output", tmp_path, "--labelled", 0]
-    main(recipe, *arguments, "--regimes", *regimes)
+    main(recipe, *arguments, "--methods", *regimes)
     printed = capsys.readouterr().out
     assert printed.count("left out, because all texts are labelled") == 3
     assert "| few-shot | " in printed

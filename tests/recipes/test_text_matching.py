@@ -1,5 +1,6 @@
 """The recipe text_matching: the table, resumed cell by cell, scores of pairs, clear errors."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tyro
-from recipes.commands import ROOT, head, interrupt_after, load
+from recipes.commands import ROOT, head, interrupt_process_after, load, run
 from scipy.stats import rankdata
 from tiny_checkpoint import make_tiny_checkpoint
 
@@ -46,7 +47,7 @@ def main(recipe, *arguments):
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     methods = ("interact", "interact_cosent")
     command = [*arguments, "--methods", *methods, "--seeds", 4, "--output", tmp_path]
-    output = interrupt_after("interact, seed 4:", "text_matching", *command)
+    output = interrupt_process_after("interact, seed 4:", "text_matching", *command)
     assert "goes on with the next cell" in output
     before = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     main(recipe, *command)
@@ -60,8 +61,7 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
         assert (tmp_path / f"{method}.weights.h5").stat().st_size > 1000
     assert "best threshold of the other half" in output
     assert (tmp_path / "table.png").stat().st_size > 1000
-    main(recipe, *command, "--compare", "我很好", "你不好")
-    lines = capsys.readouterr().out.splitlines()
+    lines = run("text_matching", "--output", tmp_path, "--compare", "我很好", "你不好").splitlines()
     assert [line.split(":")[0] for line in lines] == [*methods]
     assert all("the same (threshold" in line for line in lines)
     with pytest.raises(ValueError, match="holds results with `epochs` = 1"):
@@ -82,7 +82,7 @@ def test_graded_labels(model, recipe, tmp_path, capsys):
     rows = [f"{a}好\t{b}好\t{abs(i - j) / 2}\n" for i, a in enumerate("一二三四五")
             for j, b in enumerate("六七八九十")]  # fmt: skip
     (tmp_path / "pairs.tsv").write_text("".join(rows), encoding="utf-8")
-    pairs = ["--train", tmp_path / "pairs.tsv", "--hold-out", 0.4]
+    pairs = ["--train", tmp_path / "pairs.tsv", "--valid", "--hold-out", 0.4]
     methods = ["--methods", "sbert", "interact"]
     main(recipe, *model, *pairs, *methods, "--seeds", 3, "--output", tmp_path / "run")
     output = capsys.readouterr().out
@@ -177,11 +177,12 @@ def test_held_out_pairs_are_not_trained_on(recipe, tmp_path):
     train, valid = recipe.load_data(recipe.Config(**files))
     assert train == [("大", "小", 1.0), ("上", "下", 0.0)] and len(valid) == 2
     path = ROOT / "data" / "sentence_pairs_train.tsv"
-    train, valid = recipe.load_data(recipe.Config(train=(path,), hold_out=0.3))
-    assert (train, valid) == recipe.load_data(recipe.Config(train=(path,), hold_out=0.3))
+    config = recipe.Config(train=(path,), valid=(), hold_out=0.3)
+    train, valid = recipe.load_data(config)
+    assert (train, valid) == recipe.load_data(config)
     assert abs(len(valid) - 300) < 20 and len(train) + len(valid) <= 1000
     assert not {pair[:2] for pair in train} & {pair[:2] for pair in valid}
-    fewer, _ = recipe.load_data(recipe.Config(train=(path,), hold_out=0.3, limit=50))
+    fewer, _ = recipe.load_data(dataclasses.replace(config, limit=50))
     assert len(fewer) == 50 and set(fewer) <= set(train)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from kexue_keras.decoding.beam_search import NEVER
+from kexue_keras.ops import LOWEST
 
 
 class HostConstraint:
@@ -39,22 +39,22 @@ class HostConstraint:
         Args:
             logits: float32 array `(batch, rows, vocabulary)`.
             tokens: int array `(batch, rows, maxlen)`, of which `length` are there.
-            scores: `(batch, rows)`; hypotheses at `NEVER` are passed over.
+            scores: `(batch, rows)`; hypotheses at `LOWEST` are passed over.
             end_id: the token that ends a text.
             topk: number of beams.
 
         Returns:
             The logits and tokens `(batch, rows, topk + 1)` of the best choices, and the logits
-            `(batch, rows)` of `end_id`; `NEVER` where there is nothing to choose. The log of the
+            `(batch, rows)` of `end_id`; `LOWEST` where there is nothing to choose. The log of the
             summed exponentials of all allowed logits `(batch, rows)`, 0 where there are none.
         """
         batch, rows, vocabulary = logits.shape
-        values = np.full((batch, rows, topk + 1), NEVER, "float32")
+        values = np.full((batch, rows, topk + 1), LOWEST, "float32")
         choices = np.zeros((batch, rows, topk + 1), "int32")
-        ending = np.full((batch, rows), NEVER, "float32")
+        ending = np.full((batch, rows), LOWEST, "float32")
         together = np.zeros((batch, rows), "float32")
         for sample, rule in enumerate(self.rules):
-            for row in np.flatnonzero(scores[sample] > NEVER / 2):
+            for row in np.flatnonzero(scores[sample] > LOWEST / 2):
                 prefix = tuple(tokens[sample, row, :length].tolist())
                 allowed = np.asarray(rule.next_tokens(prefix), "int64").reshape(-1)
                 _, places = np.unique(allowed, return_index=True)
@@ -70,7 +70,7 @@ class HostConstraint:
                 best = np.argsort(-found, kind="stable")[: topk + 1]
                 values[sample, row, : len(best)] = found[best]
                 choices[sample, row, : len(best)] = allowed[best]
-                if found.max() > NEVER / 2:
+                if found.max() > LOWEST / 2:
                     together[sample, row] = np.logaddexp.reduce(found)
                 if end_id in allowed:
                     ending[sample, row] = found[allowed == end_id][0]
@@ -88,7 +88,7 @@ def _rescored(rule, prefix, allowed, logits):
             f"`constraint.rescore` must return {len(allowed)} log probabilities. "
             f"Received: {rescored}"
         )
-    return np.maximum(rescored + normalizer, NEVER)
+    return np.maximum(rescored + normalizer, LOWEST)
 
 
 class Choices:

@@ -3,7 +3,8 @@
 import numpy as np
 from keras import ops
 
-from kexue_keras.decoding.beam_search import NEVER, top_k
+from kexue_keras.decoding.beam_search import top_k
+from kexue_keras.ops import LOWEST
 
 _WIDTHS = (32, 512)
 
@@ -50,7 +51,7 @@ class TreeConstraint:
             states: int32 `(batch, rows)`.
 
         Returns:
-            Logits and tokens `(batch, rows, topk)`; the logit is `NEVER` where there is no more.
+            Logits and tokens `(batch, rows, topk)`; the logit is `LOWEST` where there is no more.
             The log of the summed exponentials of all allowed logits `(batch, rows)`, 0 where there
             are none.
         """
@@ -68,15 +69,15 @@ class TreeConstraint:
                 tokens = self._tokens(edges)
                 allowed = ops.logical_and(place < degree[..., None], tokens < vocabulary)
                 where = first + ops.minimum(tokens, vocabulary - 1)
-                values = ops.where(allowed, ops.take(flat, where, axis=0), NEVER)
+                values = ops.where(allowed, ops.take(flat, where, axis=0), LOWEST)
                 tokens = ops.where(allowed, tokens, 0)  # JAX embeds what it does not know as NaN
-                some = ops.max(values, axis=-1) > NEVER / 2
+                some = ops.max(values, axis=-1) > LOWEST / 2
                 together = ops.where(some, ops.logsumexp(values, axis=-1), 0.0)
                 missing = max(topk - width, 0)
                 values, picked = top_k(values, min(topk, width))
                 tokens = ops.take_along_axis(tokens, picked, axis=-1)
                 padding = ((0, 0), (0, 0), (0, missing))
-                values = ops.pad(values, padding, constant_values=NEVER)
+                values = ops.pad(values, padding, constant_values=LOWEST)
                 return values, ops.pad(tokens, padding), together
 
             return look
@@ -88,12 +89,12 @@ class TreeConstraint:
         return look()
 
     def ending(self, logits, states, end_id):
-        """The logit of `end_id`, `(batch, rows)`, `NEVER` where no key ends with it."""
+        """The logit of `end_id`, `(batch, rows)`, `LOWEST` where no key ends with it."""
         after = self.advance(states, ops.full(states.shape, end_id, "int32"))
         byte = ops.take(self.tensors["final_bits"], ops.maximum(after, 0) // 8, axis=0)
         bit = ops.cast(byte, "int32") // ops.power(2, ops.maximum(after, 0) % 8) % 2
         final = ops.logical_and(after >= 0, ops.equal(bit, 1))
-        return ops.where(final, logits[..., end_id], NEVER)
+        return ops.where(final, logits[..., end_id], LOWEST)
 
     def advance(self, states, tokens):
         """The states after one more token each, int32 `(batch, rows)`, by binary search."""

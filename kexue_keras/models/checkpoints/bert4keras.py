@@ -8,20 +8,11 @@ import h5py
 import keras
 import numpy as np
 
-from kexue_keras import layers
 from kexue_keras.files import replacing
-from kexue_keras.layers.head_projections import HeadProjections
-from kexue_keras.models.checkpoints.google import refuse_lora
+from kexue_keras.models.checkpoints.hdf5 import Hdf5File
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
+from kexue_keras.models.checkpoints.weights import refuse_lora, to_float32, weights_of
 
-_ATTENTION_PARTS = {
-    "q_dense": "query_dense",
-    "k_dense": "key_dense",
-    "v_dense": "value_dense",
-    "o_dense": "output_dense",
-}
-_FEED_FORWARD_PARTS = {"i0_dense": "intermediate_dense", "o_dense": "output_dense"}
-_NORMS = re.compile(r"Embedding-Norm|MLM-Norm|Transformer-\d+-.*-Norm")
 _ATTRIBUTE_BYTES = 60000
 
 
@@ -58,14 +49,11 @@ def load_bert4keras_weights(model, path):
     """
     path = os.fspath(path)
     targets = _layers_with_weights(model)
-    if not os.path.isfile(path):
-        values = _read_object_checkpoint(path, targets)
+    if os.path.isfile(path):
+        with Hdf5File(path) as file:
+            values = _read_hdf5(file, targets)
     else:
-        try:
-            with h5py.File(path, "r") as file:
-                values = _read_hdf5(file, path, targets)
-        except (OSError, KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} is damaged or no HDF5 file: {error}") from error
+        values = _read_object_checkpoint(path, targets)
     for variable, value in values:
         variable.assign(value)
 
@@ -73,9 +61,8 @@ def load_bert4keras_weights(model, path):
 def save_bert4keras_weights(model, path):
     """Saves a model's weights in Keras 2's HDF5 format: bert4keras's `model.load_weights` reads it.
 
-    The file is written under a temporary name and renamed. A `LayerNormalization` of a model built
-    on top is written as Keras's (gamma first); bert4keras's own class has beta first, and would
-    read the two exchanged.
+    The file is written under a temporary name and renamed. In a model built on top, Keras's
+    `LayerNormalization` is written as Keras's (gamma first), and ours as bert4keras's own class.
 
     Args:
         model: a model of `build_transformer_model`, or one built on top of it.
@@ -96,12 +83,11 @@ def save_bert4keras_weights(model, path):
         _write_names(file, "layer_names", [layer.name for layer in targets])
         for layer in targets:
             group = file.create_group(layer.name)
-            parts = _parts(layer)
+            parts = weights_of(layer)
             names = _unique(layer.name, [part for part, _ in parts])
             _write_names(group, "weight_names", names)
             for name, (_, variable) in zip(names, parts, strict=True):
-                value = keras.ops.cast(variable.value, "float32")
-                group.create_dataset(name, data=keras.ops.convert_to_numpy(value))
+                group.create_dataset(name, data=to_float32(variable))
 
 
 def _layers_with_weights(model):
@@ -111,24 +97,10 @@ def _layers_with_weights(model):
         for layer in container.layers:
             if isinstance(layer, keras.Model):
                 yield from walk(layer)
-            elif _parts(layer):
+            elif weights_of(layer):
                 yield layer
 
     return list({id(layer): layer for layer in walk(model)}.values())
-
-
-def _parts(layer):
-    """bert4keras's names of a layer's weights, and our variables, in bert4keras's order."""
-    if isinstance(layer, HeadProjections):
-        return _parts_of_denses(layer, _ATTENTION_PARTS)
-    if isinstance(layer, layers.FeedForward):
-        return _parts_of_denses(layer, _FEED_FORWARD_PARTS)
-    if isinstance(layer, layers.BiasAdd):
-        return [("beta", layer.bias)]
-    variables = layer.trainable_weights + layer.non_trainable_weights
-    if _NORMS.fullmatch(layer.name):  # of bert4keras's own class, in the order of the alphabet
-        variables = sorted(variables, key=lambda variable: variable.name)
-    return [(variable.name, variable) for variable in variables]
 
 
 def _unique(layer, parts):
@@ -140,47 +112,41 @@ def _unique(layer, parts):
     ]
 
 
-def _parts_of_denses(layer, names):
-    parts = []
-    for name, attribute in names.items():
-        dense = getattr(layer, attribute)
-        parts += [(f"{name}/{variable.name}", variable) for variable in dense.weights]
-    return parts
-
-
-def _read_hdf5(file, path, targets):
-    root = file["model_weights"] if "model_weights" in file else file
-    if _read_names(root, "layer_names"):
-        return _read_named_layers(root, path, targets)
+def _read_hdf5(file, targets):
+    root = "model_weights" if "model_weights" in file else "/"
+    layer_names = file.names(root, "layer_names")
+    if layer_names:
+        return _read_named_layers(file, root, targets)
     if "layers" in file:
-        return _read_numbered_layers(file["layers"], path, targets)
-    raise CheckpointError(f"{path} is an HDF5 file, but not one of Keras weights")
+        return _read_numbered_layers(file, "layers", targets)
+    raise CheckpointError(f"{file.path} is an HDF5 file, but not one of Keras weights")
 
 
-def _read_named_layers(root, path, targets):
+def _read_named_layers(file, root, targets):
     """Keras 2's format: a group per layer, whose attribute lists its weights in order."""
-    values = []
+    values, path = [], file.path
     for layer in targets:
-        if layer.name not in root:
+        group = f"{root}/{layer.name}"
+        if group not in file:
             raise CheckpointError(f"{path} has no layer {layer.name}")
-        group = root[layer.name]
-        names, parts = _read_names(group, "weight_names"), _parts(layer)
-        stored = [_last_part(name) for name in names]
+        names, parts = file.names(group, "weight_names"), weights_of(layer)
+        aliases = getattr(layer, "bert4keras_aliases", {})
+        stored = [aliases.get(last, last) for last in map(_last_part, names)]
         expected = [_last_part(part) for part, _ in parts]
         if len(set(stored)) == len(stored) and sorted(stored) == sorted(expected):
             # the classes of one name that there are differ in their order, not in their names
             names = [names[stored.index(part)] for part in expected]
             stored = expected
-        if stored != expected and not (isinstance(layer, layers.BiasAdd) and stored == ["bias"]):
+        if stored != expected:
             raise CheckpointError(
                 f"{path}: layer {layer.name} has the weights {stored}, the model's has {expected}"
             )
         for name, (part, variable) in zip(names, parts, strict=True):
-            data = group.get(name)
-            if data is None:
+            key = f"{group}/{name}"
+            if key not in file:
                 raise CheckpointError(f"{path} is damaged: layer {layer.name} has lost {name}")
             target = (f"{layer.name}/{part}", variable)
-            values.append(_fitting(data.shape, partial(np.array, data), path, *target))
+            values.append(_fitting(file.shape(key), partial(file.read, key), path, *target))
     return values
 
 
@@ -188,31 +154,30 @@ def _last_part(name):
     return name.split("/")[-1].split(":")[0]
 
 
-def _read_numbered_layers(root, path, targets):
+def _read_numbered_layers(file, root, targets):
     """tf_keras's `.weights.h5`: layers numbered within their class, weights within their layer."""
     counts, wanted = {}, {}
     for layer in targets:
-        kind = "scale_offset" if isinstance(layer, layers.BiasAdd) else _snake_case(layer)
+        kind = _snake_case(getattr(layer, "bert4keras_class", type(layer).__name__))
         number = counts[kind] = counts.get(kind, -1) + 1
         prefix = f"{kind}_{number}" if number else kind
         denses = {}
-        for part, variable in _parts(layer):
+        for part, variable in weights_of(layer):
             *inner, _ = part.split("/")
             place = "/".join([prefix, *inner, "vars"])
             position = denses[place] = denses.get(place, -1) + 1
             wanted[f"{place}/{position}"] = (f"{layer.name}/{part}", variable)
-    stored = []
-    root.visit(stored.append)
-    stored = [name for name in stored if isinstance(root[name], h5py.Dataset)]
-    _check_same_keys(path, stored, wanted)
+    _check_same_keys(file.path, file.datasets(root), wanted)
     return [
-        _fitting(root[key].shape, partial(np.array, root[key]), path, *target)
+        _fitting(
+            file.shape(f"{root}/{key}"), partial(file.read, f"{root}/{key}"), file.path, *target
+        )
         for key, target in wanted.items()
     ]
 
 
-def _snake_case(layer):
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+def _snake_case(name):
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
@@ -222,7 +187,7 @@ def _read_object_checkpoint(path, targets):
     wanted = {
         f"layer_with_weights-{number}/{part}{ending}": (f"{layer.name}/{part}", variable)
         for number, layer in enumerate(targets)
-        for part, variable in _parts(layer)
+        for part, variable in weights_of(layer)
     }
     with TensorBundle(path) as bundle:
         keys = [k for k in bundle.keys() if k.startswith("layer_with_weights-")]
@@ -257,17 +222,6 @@ def _fitting(shape, read, path, name, variable):
             f"{expected}"
         )
     return variable, np.asarray(read(), "float32")
-
-
-def _read_names(group, name):
-    """A list of names; Keras spreads a long one over several attributes."""
-    if name in group.attrs:
-        found = [group.attrs[name]]
-    else:
-        numbers = range(len(group.attrs))
-        found = [group.attrs[f"{name}{i}"] for i in numbers if f"{name}{i}" in group.attrs]
-    texts = [text for part in found for text in part]
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
 
 
 def _write_names(group, name, names):

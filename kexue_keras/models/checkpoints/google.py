@@ -1,84 +1,54 @@
-"""Google's BERT checkpoints in and out of any model that has bert4keras's layer names."""
+"""Google's checkpoints in and out of any model that holds a transformer of ours."""
 
 import dataclasses
 import os
-import re
 import zipfile
 import zlib
 
 import numpy as np
 
 from kexue_keras.files import replacing
+from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
 from kexue_keras.models.checkpoints.tensor_bundle import write as write_bundle
+from kexue_keras.models.checkpoints.weights import refuse_lora, to_float32, weights_of
+from kexue_keras.models.transformer import blueprints_of
 
-_ATTENTION = "bert/encoder/layer_{0}/attention"
-_LAYERS = {
-    r"Embedding-Token": {"embeddings": "bert/embeddings/word_embeddings"},
-    r"Embedding-Segment": {"embeddings": "bert/embeddings/token_type_embeddings"},
-    r"Embedding-Position": {"embeddings": "bert/embeddings/position_embeddings"},
-    r"Embedding-Norm": "bert/embeddings/LayerNorm",
-    r"Embedding-Mapping": "bert/encoder/embedding_hidden_mapping_in",
-    r"Transformer-(\d+)-MultiHeadSelfAttention": {
-        "query": _ATTENTION + "/self/query",
-        "key": _ATTENTION + "/self/key",
-        "value": _ATTENTION + "/self/value",
-        "output": _ATTENTION + "/output/dense",
-    },
-    r"Transformer-(\d+)-MultiHeadSelfAttention-Norm": _ATTENTION + "/output/LayerNorm",
-    r"Transformer-(\d+)-FeedForward": {
-        "intermediate": "bert/encoder/layer_{0}/intermediate/dense",
-        "output": "bert/encoder/layer_{0}/output/dense",
-    },
-    r"Transformer-(\d+)-FeedForward-Norm": "bert/encoder/layer_{0}/output/LayerNorm",
-    r"Pooler-Dense": "bert/pooler/dense",
-    r"NSP-Proba": {
-        "kernel": "cls/seq_relationship/output_weights",
-        "bias": "cls/seq_relationship/output_bias",
-    },
-    r"MLM-Dense": "cls/predictions/transform/dense",
-    r"MLM-Norm": "cls/predictions/transform/LayerNorm",
-    r"MLM-Bias": {"bias": "cls/predictions/output_bias"},
-}
-_VOCABULARY = ("bert/embeddings/word_embeddings", "cls/predictions/output_bias")
-_TRANSPOSED = ("cls/seq_relationship/output_weights",)
 _DAMAGE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointVariable:
-    """A variable of a model and its name in Google's format."""
+    """A variable of a model and its name in Google's format.
+
+    Attributes:
+        name: the name; a `Transposed` one if the kernel is stored the other way round.
+        variable: the `keras.Variable`.
+        has_rows: whether it has a row for every token.
+        kept: of a variable with a row for every token: which ones the model keeps, or None.
+        vocab_size: size of the vocabulary that `kept` chooses from.
+    """
 
     name: str
     variable: object
+    has_rows: bool = False
+    kept: tuple | None = None
+    vocab_size: int | None = None
 
     def to_checkpoint(self):
         """The value as the checkpoint stores it, a float32 array."""
-        value = np.asarray(_numpy(self.variable), "float32")
-        return np.ascontiguousarray(value.T) if self.name in _TRANSPOSED else value
-
-    def from_checkpoint(self, value, keep_tokens=None):
-        """The value as the model holds it."""
-        if self.name in _TRANSPOSED:
-            return value.T
-        if keep_tokens is not None and self.name in _VOCABULARY:
-            return value[np.asarray(keep_tokens)]
-        return value
+        value = to_float32(self.variable)
+        return np.ascontiguousarray(value.T) if isinstance(self.name, Transposed) else value
 
 
-def _numpy(variable):
-    import keras
+def checkpoint_variables(model, keep_tokens=None):
+    """The variables of the transformers in `model` that a checkpoint of Google's holds.
 
-    return keras.ops.convert_to_numpy(keras.ops.cast(variable.value, "float32"))
-
-
-def checkpoint_variables(model):
-    """The variables of `model` that a BERT checkpoint holds, found by their layers' names.
-
-    Layers are looked for in nested models too, so a model built on top of a BERT will do.
+    Transformers are looked for in nested models too, and in models built of their layers.
 
     Args:
         model: a `keras.Model`.
+        keep_tokens: ids of the tokens to keep; by default those the model was built with.
 
     Returns:
         List of `CheckpointVariable`.
@@ -92,25 +62,24 @@ def checkpoint_variables(model):
     'bert/embeddings/word_embeddings'
     """
     found = {}
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        for pattern, names in _LAYERS.items():
-            match = re.fullmatch(pattern, layer.name)
-            if match is None:
-                continue
-            for variable in layer.variables:
-                name = _variable_name(variable, names)
-                if name is not None:
-                    found.setdefault(id(variable), (name.format(*match.groups()), variable))
-    return [CheckpointVariable(name, variable) for name, variable in found.values()]
-
-
-def _variable_name(variable, names):
-    if isinstance(names, str):
-        return f"{names}/{variable.name}"
-    if variable.name in names:
-        return names[variable.name]
-    parent = variable.path.split("/")[-2]
-    return f"{names[parent]}/{variable.name}" if parent in names else None
+    for blueprint in blueprints_of(model):
+        own = blueprint.config["keep_tokens"]
+        kept = own if keep_tokens is None else keep_tokens
+        # a model built with `keep_tokens` knows the size of the vocabulary that they are of
+        vocab_size = None if own is None else blueprint.config["vocab_size"]
+        for layer_name, names in blueprint.variable_mapping().items():
+            layer = blueprint.layers.get(layer_name)
+            weights = [] if layer is None else weights_of(layer)
+            if layer is not None and len(names) > len(weights):
+                raise ValueError(
+                    f"`variable_mapping` of {type(blueprint).__name__} must have at most "
+                    f"{len(weights)} names for {layer_name}. Received: {names}"
+                )
+            rows = layer_name in blueprint.vocabulary_layers
+            for name, (_, variable) in zip(names, weights, strict=False):
+                details = (rows, kept, vocab_size) if rows else ()
+                found.setdefault(id(variable), CheckpointVariable(name, variable, *details))
+    return list(found.values())
 
 
 def load_checkpoint(model, path, keep_tokens=None):
@@ -139,47 +108,44 @@ def load_checkpoint(model, path, keep_tokens=None):
     >>> models.load_checkpoint(models.Bert(20, 8, 1, 2, 16), path)
     """
     path = os.fspath(path)
-    if keep_tokens is None:
-        keep_tokens = getattr(model, "keep_tokens", None)
-    targets = checkpoint_variables(model)
-    if not targets:
-        raise ValueError(
-            "`model` must have layers with bert4keras's names, as build_transformer_model makes. "
-            f"Received: {model.name!r} without any"
-        )
     if keep_tokens is not None and min(keep_tokens) < 0:
         raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens)}")
-    # a model built with `keep_tokens` knows the size of the vocabulary that they are of
-    reduced = getattr(model, "keep_tokens", None) is not None
-    vocabulary = model._config["vocab_size"] if reduced else None
+    targets = checkpoint_variables(model, keep_tokens)
+    if not targets:
+        raise ValueError(_no_transformer(model))
     with _open(path) as bundle:
-        values = [
-            _fitting_value(bundle, path, target, keep_tokens, vocabulary) for target in targets
-        ]
+        values = [_fitting_value(bundle, path, target) for target in targets]
     for target, value in zip(targets, values, strict=True):
         target.variable.assign(value)
 
 
-def _fitting_value(bundle, path, target, keep_tokens, vocabulary):
-    stored = bundle.shape(target.name)
+def _no_transformer(model):
+    return (
+        "`model` must have layers with bert4keras's names, as build_transformer_model makes. "
+        f"Received: {model.name!r} without any"
+    )
+
+
+def _fitting_value(bundle, path, target):
+    stored, kept = bundle.shape(target.name), target.kept
     expected = tuple(target.variable.shape)
-    if keep_tokens is not None and target.name in _VOCABULARY and stored:
-        if max(keep_tokens) >= stored[0]:
+    if kept is not None and stored:
+        if max(kept) >= stored[0]:
             raise CheckpointError(
-                f"{path}: `keep_tokens` goes up to id {max(keep_tokens)}, but {target.name} has "
+                f"{path}: `keep_tokens` goes up to id {max(kept)}, but {target.name} has "
                 f"shape {stored}"
             )
-        if vocabulary not in (None, stored[0]):
+        if target.vocab_size not in (None, stored[0]):
             raise CheckpointError(
                 f"{path}: {target.name} has {stored[0]} tokens, the model's vocabulary, of which "
-                f"`keep_tokens` keeps some, has {vocabulary}"
+                f"`keep_tokens` keeps some, has {target.vocab_size}"
             )
-        stored = (len(keep_tokens), *stored[1:])
-    if target.name in _TRANSPOSED:
+        stored = (len(kept), *stored[1:])
+    if isinstance(target.name, Transposed):
         stored = stored[::-1]
     if stored != expected:
         hint = ""
-        if target.name in _VOCABULARY and stored[1:] == expected[1:]:
+        if target.has_rows and stored[1:] == expected[1:]:
             hint = (
                 f"; the model's vocabulary has {expected[0]} tokens, the checkpoint's {stored[0]}"
             )
@@ -187,7 +153,10 @@ def _fitting_value(bundle, path, target, keep_tokens, vocabulary):
             f"{path}: {target.name} has shape {stored}, the model's "
             f"{target.variable.path} has shape {expected}{hint}"
         )
-    return target.from_checkpoint(bundle.read(target.name), keep_tokens)
+    value = bundle.read(target.name)
+    if isinstance(target.name, Transposed):
+        return value.T
+    return value if kept is None else value[np.asarray(kept)]
 
 
 def save_checkpoint(model, path):
@@ -217,25 +186,12 @@ def save_checkpoint(model, path):
             f"`model` must have one BERT; save its parts one by one. Received: {twice} twice"
         )
     if not tensors:
-        raise ValueError(
-            "`model` must have layers with bert4keras's names, as build_transformer_model makes. "
-            f"Received: {model.name!r} without any"
-        )
+        raise ValueError(_no_transformer(model))
     if not path.endswith(".npz"):
         write_bundle(path, tensors)
         return
     with replacing(path) as temporary:
         np.savez(temporary, **tensors)
-
-
-def refuse_lora(model):
-    """Raises a ValueError if a layer keeps what it learned beside its kernel."""
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        if getattr(layer, "lora_enabled", False):
-            raise ValueError(
-                f"`model` must not have LoRA; merge it into the kernels first. Received: "
-                f"{layer.path}"
-            )
 
 
 def _open(path):

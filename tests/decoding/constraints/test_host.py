@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kexue_keras.decoding.beam_search import NEVER
 from kexue_keras.decoding.constraints.host import HostConstraint
+from kexue_keras.ops import LOWEST
 
 
 class Fixed:
@@ -42,8 +42,8 @@ def test_repeated_tokens_count_once():
 
 
 def test_nothing_allowed_and_dead_hypotheses():
-    for found in (choices(Fixed([])), choices(Fixed([1]), np.full((1, 1), NEVER))):
-        assert all((array <= NEVER / 2).all() for array in (found[0], found[2]))
+    for found in (choices(Fixed([])), choices(Fixed([1]), np.full((1, 1), LOWEST))):
+        assert all((array <= LOWEST / 2).all() for array in (found[0], found[2]))
 
 
 def test_rescored_values_are_log_probabilities():

@@ -8,8 +8,8 @@ from keras import ops
 from table_model import TableModel
 
 from kexue_keras import decoding, models
-from kexue_keras.decoding.beam_search import NEVER
 from kexue_keras.decoding.constraints.tree import TreeConstraint, tree_tensors
+from kexue_keras.ops import LOWEST
 
 END = 3
 VOCABULARY = 24
@@ -214,7 +214,7 @@ def test_lookups_equal_the_tree_for_every_state_and_width():
             allowed = tree.children(int(state))[0] if state >= 0 else np.zeros(0, int)
             best = allowed[np.argsort(-logits[i, 0, allowed])][:5]
             assert tokens[i, 0, : len(best)].tolist() == best.tolist()
-            assert (values[i, 0, len(best) :] <= NEVER / 2).all()
+            assert (values[i, 0, len(best) :] <= LOWEST / 2).all()
             expected = np.logaddexp.reduce(logits[i, 0, allowed]) if len(allowed) else 0
             assert together[i, 0] == pytest.approx(expected, rel=1e-5)
         steps = rng.integers(0, 900, states.shape)

@@ -1,0 +1,131 @@
+"""Layer normalization, whose gain and offset may depend on a condition."""
+
+import keras
+from keras import activations, initializers, layers, ops
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class LayerNormalization(layers.LayerNormalization):
+    """Keras's layer normalization; with `conditional` its gain and offset follow a vector.
+
+    `y = n(x) (gamma + z W_gamma) + beta + z W_beta`, where n(x) has mean 0 and variance 1 over the
+    last axis and z is the condition, or with `hidden_units` `activation(condition W_hidden)`. The
+    two projections begin with zeros, so that a conditional layer begins as the ordinary one: a
+    pretrained model is fine-tuned from exactly what it was.
+
+    Args:
+        conditional: whether the layer is called with `[x, condition]`.
+        hidden_units: units of a dense layer, without bias, between condition and projections.
+        hidden_activation: its activation.
+        hidden_initializer: initializer of its kernel.
+        epsilon: added to the variance; 1e-12 is BERT's.
+        **kwargs: Keras's arguments (`center`, `scale`, `beta_initializer`, ...).
+
+    Input shape: `(..., features)`, and a condition `(batch, conditions)`.
+
+    Output shape: `(..., features)`. Computed in float32.
+
+    Masking: passes the mask of x through.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kexue_keras import layers
+    >>> layer = layers.LayerNormalization(conditional=True)
+    >>> tuple(layer([np.ones((2, 3, 4), "float32"), np.ones((2, 5), "float32")]).shape)
+    (2, 3, 4)
+
+    Reference: https://kexue.fm/archives/7124; Ba et al. 2016, https://arxiv.org/abs/1607.06450
+    """
+
+    def __init__(
+        self,
+        conditional=False,
+        hidden_units=None,
+        hidden_activation="linear",
+        hidden_initializer="glorot_uniform",
+        epsilon=1e-12,
+        **kwargs,
+    ):
+        super().__init__(epsilon=epsilon, **kwargs)
+        if hidden_units is not None and not conditional:
+            raise ValueError(
+                f"`hidden_units` must be None unless `conditional`. Received: {hidden_units}"
+            )
+        if conditional and self.axis != -1:
+            raise ValueError(f"`axis` must be -1 if `conditional`. Received: {self.axis}")
+        self.conditional = conditional
+        self.hidden_units = hidden_units
+        self.hidden_activation = activations.get(hidden_activation)
+        self.hidden_initializer = initializers.get(hidden_initializer)
+
+    def build(self, input_shape):
+        if not self.conditional:
+            super().build(input_shape)
+            return
+        shape, condition_shape = input_shape
+        super().build(shape)
+        self.axis = -1  # which Keras makes a list of
+        size = condition_shape[-1]
+        if self.hidden_units is not None:
+            self.hidden_kernel = self.add_weight(
+                shape=(size, self.hidden_units),
+                initializer=self.hidden_initializer,
+                autocast=False,
+                name="hidden_kernel",
+            )
+            size = self.hidden_units
+        for name in ("beta", "gamma"):
+            kernel = None
+            if getattr(self, name) is not None:
+                kernel = self.add_weight(
+                    shape=(size, shape[-1]),
+                    initializer="zeros",
+                    autocast=False,
+                    name=f"{name}_kernel",
+                )
+            setattr(self, f"{name}_kernel", kernel)
+
+    def call(self, inputs):
+        if not self.conditional:
+            return super().call(inputs)
+        x, z = inputs
+        z = ops.cast(z, "float32")
+        if self.hidden_units is not None:
+            z = self.hidden_activation(ops.matmul(z, self.hidden_kernel))
+        z = ops.reshape(z, (-1, *[1] * (len(x.shape) - 2), z.shape[-1]))
+        y = ops.layer_normalization(ops.cast(x, "float32"), None, None, -1, self.epsilon)
+        if self.gamma is not None:
+            y = y * (self.gamma + ops.matmul(z, self.gamma_kernel))
+        if self.beta is not None:
+            y = y + self.beta + ops.matmul(z, self.beta_kernel)
+        return ops.cast(y, self.compute_dtype)
+
+    def bert4keras_weights(self):
+        """bert4keras's names and this layer's variables, in bert4keras's order: beta first."""
+        names = {
+            "beta": "beta",
+            "gamma": "gamma",
+            "hidden_dense/kernel": "hidden_kernel",
+            "beta_dense/kernel": "beta_kernel",
+            "gamma_dense/kernel": "gamma_kernel",
+        }
+        found = ((name, getattr(self, ours, None)) for name, ours in names.items())
+        return [(name, variable) for name, variable in found if variable is not None]
+
+    def compute_mask(self, inputs, mask=None):
+        return mask[0] if self.conditional and isinstance(mask, list | tuple) else mask
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0] if self.conditional else super().compute_output_shape(input_shape)
+
+    def get_config(self):
+        config = {**super().get_config(), "conditional": self.conditional}
+        config.pop("rms_scaling")
+        return {
+            **config,
+            "axis": -1 if config["axis"] in (-1, [-1]) else config["axis"],
+            "hidden_units": self.hidden_units,
+            "hidden_activation": activations.serialize(self.hidden_activation),
+            "hidden_initializer": initializers.serialize(self.hidden_initializer),
+        }

@@ -1,0 +1,143 @@
+"""A Keras model of a blueprint."""
+
+import keras
+
+from kexue_keras import backend, layers
+from kexue_keras.models.graph_attention import GraphAttention
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class Transformer(keras.Model):
+    """An ordinary functional Keras model, laid out by a blueprint.
+
+    Args:
+        blueprint: a `Blueprint` that has not made a model yet.
+        name: name of the model.
+
+    Attributes:
+        blueprint: the `Blueprint`: the layers by name and their order.
+
+    Example: see `Blueprint` and `build_transformer_model`.
+    """
+
+    def __init__(self, blueprint, name=None, **kwargs):
+        inputs = blueprint.inputs()
+        x = blueprint.run(inputs, None, GraphAttention(blueprint, inputs))
+        outputs = blueprint.outputs(x, inputs)
+        outputs = outputs[0] if len(outputs) == 1 else outputs
+        super().__init__(inputs=list(inputs.values()), outputs=outputs, name=name, **kwargs)
+        blueprint.model, blueprint.sealed = self, True
+        blueprint.condition = None
+        self._blueprint = blueprint
+
+    @property
+    def blueprint(self):
+        """The `Blueprint`."""
+        return self._blueprint
+
+    @property
+    def application(self):
+        """ "encoder", "lm" or "unilm"."""
+        return self._blueprint.application
+
+    @property
+    def keep_tokens(self):
+        """Ids, in the checkpoint's vocabulary, of the tokens of this model; None if all."""
+        return self._blueprint.config["keep_tokens"]
+
+    @property
+    def max_position(self):
+        """Length of the longest sequence."""
+        return self._blueprint.config["max_position"]
+
+    @property
+    def initializer(self):
+        """A new initializer of kernels and embeddings."""
+        return self._blueprint.initializer
+
+    def variable_mapping(self):
+        """See `Blueprint.variable_mapping`."""
+        return self._blueprint.variable_mapping()
+
+    def get_config(self):
+        policy = keras.dtype_policies.get(self._blueprint.dtype)
+        return {
+            "family": keras.saving.get_registered_name(type(self._blueprint)),
+            **self._blueprint.get_config(),
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(policy),
+            "trainable": self.trainable,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        trainable, frozen = config.pop("trainable", True), config.pop("frozen", ())
+        model = cls.build_from(config.pop("name", None), config, custom_objects)
+        model.trainable = trainable
+        for layer in model.layers:
+            layer.trainable = layer.name not in frozen
+        return model
+
+    @classmethod
+    def build_from(cls, name, config, custom_objects=None):
+        """The model of a configuration with the name of its family."""
+        family = family_of(config.pop("family"), custom_objects)
+        return cls(family(**config), name=name)
+
+
+def family_of(name, custom_objects=None):
+    """The registered class of blueprints of that name."""
+    family = keras.saving.get_registered_object(name, custom_objects)
+    if family is None:
+        raise ValueError(
+            "`family` must be a class of blueprints registered by "
+            f"keras.saving.register_keras_serializable. Received: {name!r}"
+        )
+    return family
+
+
+def blueprints_of(model):
+    """The blueprints of all transformers in a model: itself, nested, or built into its graph.
+
+    A functional model built on the outputs of a transformer holds its layers, not the transformer;
+    there a blueprint is made that finds these layers. The token embedding says of which family.
+
+    Args:
+        model: a `keras.Model`.
+
+    Returns:
+        List of `Blueprint`, one for each token embedding, in the order of the model's layers.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras import models
+    >>> from kexue_keras.models.transformer import blueprints_of
+    >>> bert = models.Bert(20, 8, 1, 2, 16)
+    >>> classifier = keras.Model(bert.inputs, keras.layers.Dense(2)(bert.output))
+    >>> [len(found.layers) for found in blueprints_of(classifier)]
+    [17]
+    """
+    found = {}
+    containers = [x for x in (model, *backend.layers_of(model)) if isinstance(x, keras.Model)]
+    for container in containers:
+        if isinstance(container, Transformer):
+            blueprint = container.blueprint
+            found[id(blueprint.token_embedding())] = blueprint
+    for container in containers:
+        for layer in container.layers:
+            described = isinstance(layer, layers.Embedding) and layer.blueprint is not None
+            if described and id(layer) not in found:
+                found[id(layer)] = _adopt(layer, container)
+    return list(found.values())
+
+
+def _adopt(embedding, container):
+    """The blueprint of the transformer that `embedding` describes, with a model's layers."""
+    config = dict(embedding.blueprint)
+    blueprint = family_of(config.pop("family"))(**config)
+    blueprint.layers = {layer.name: layer for layer in container.layers}
+    blueprint.model, blueprint.sealed = container, True
+    return blueprint

@@ -1,0 +1,19 @@
+"""Pieces of passages that hold the answers of their questions."""
+
+import pytest
+
+from kexue_keras.datasets.pieces import piece_with_answer
+
+pytestmark = pytest.mark.once
+
+
+def test_pieces_hold_their_answers():
+    question = {
+        "passage": "一二三四五。六七八九十。",
+        "question": "七八？",
+        "answers": ["九", "三"],
+    }
+    assert piece_with_answer(question, 10) == ("六七八九十。", "九")
+    other = question | {"question": "二三四？七八"}
+    assert piece_with_answer(other, 10) == ("一二三四五。", "三")
+    assert piece_with_answer(question | {"answers": ["五。六"]}, 10) is None

@@ -1,0 +1,36 @@
+"""The same options mean the same in all recipes, and `--help` tells them all."""
+
+import typing
+
+import pytest
+from recipes.commands import ROOT, load, run
+
+RECIPES = sorted(p.stem for p in (ROOT / "recipes").glob("*.py") if "web" not in p.stem)
+
+
+@pytest.fixture(scope="module")
+def options():
+    return {name: typing.get_type_hints(load(name).Config) for name in RECIPES}
+
+
+def test_an_option_has_one_type_in_all_recipes(options):
+    types = {}
+    for recipe, found in options.items():
+        for name, kind in found.items():
+            assert types.setdefault(name, kind) == kind, (recipe, name)
+    assert types["hold_out"] is float
+    for name in ("train", "valid", "epochs", "batch_size", "learning_rate", "output"):
+        assert all(name in found for found in options.values()), name
+
+
+def test_options_without_which_nothing_is_compared_or_measured(options):
+    for recipe, found in options.items():
+        assert ("seeds" in found) == ("methods" in found) != ("seed" in found), recipe
+        assert ("solve" in found or "ask" in found or "beams" in found) == ("max_target" in found)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_explains_every_option(recipe, options):
+    printed = run(recipe, "--help")
+    for name in options[recipe]:
+        assert f"--{name.replace('_', '-')}" in printed
