@@ -102,22 +102,27 @@ def test_a_compiled_model_trains_reloads_and_goes_on(kind, tmp_path):
     inputs = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 8, mask_zero=True)(inputs)
     model = keras.Model(inputs, layer(keras.layers.Dense(LABELS)(x)))
-    model.compile(keras.optimizers.Adam(0.05), layer.sparse_loss, metrics=[layer.sparse_accuracy])
+    model.compile(
+        keras.optimizers.Adam(0.05),
+        layer.sparse_loss,
+        metrics=[layer.sparse_accuracy],
+        jit_compile=backend.train_with_xla(),
+    )
     # a label follows from the one before only: the input says where the sequence starts
     x = np.tile(np.arange(1, 7, dtype="int32"), (8, 1)) % 2 + 1
     y = (np.arange(6) + np.arange(8)[:, None]).astype("int32") % LABELS
     x[:, 0] = y[:, 0] + 3
-    before = model.evaluate(x, y, verbose=0)[0]
+    before = model.test_on_batch(x, y)[0]
     model.fit(x, y, epochs=30, verbose=0)
-    loss, accuracy = model.evaluate(x, y, verbose=0)
+    loss, accuracy = model.test_on_batch(x, y)
     assert loss < 0.3 * before
-    np.testing.assert_array_equal(layer.decode(model.predict(x, verbose=0)), y)
+    np.testing.assert_array_equal(layer.decode(model.predict_on_batch(x)), y)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(again.evaluate(x, y, verbose=0), [loss, accuracy], rtol=1e-5)
+    np.testing.assert_allclose(again.test_on_batch(x, y), [loss, accuracy], rtol=1e-5)
     assert again.loss.layer is again.layers[-1] is not layer
     again.fit(x, y, epochs=1, verbose=0)
-    decoded = again.layers[-1].decode(again.predict(x, verbose=0))
+    decoded = again.layers[-1].decode(again.predict_on_batch(x))
     np.testing.assert_array_equal(decoded, y)
 
 

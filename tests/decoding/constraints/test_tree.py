@@ -42,8 +42,9 @@ def random_keys(seed, count):
 
 
 @pytest.fixture(scope="module")
-def log_probability(model):
-    """A function of prompt and key, by the model as it is."""
+def log_probabilities(model):
+    """A function of prompt and key: those of all tokens after each part of the key, by the model as
+    it is, float64 `(len(key), VOCABULARY)`."""
     forward = compile(lambda *inputs: model(list(inputs)), model.variables)
 
     def of(prompt, key):
@@ -54,7 +55,17 @@ def log_probability(model):
         logits = ops.convert_to_numpy(forward(*inputs)).astype("float64")[0]
         logits -= logits.max(-1, keepdims=True)
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        return sum(logs[len(prompt) - 1 + i, token] for i, token in enumerate(key))
+        return logs[len(prompt) - 1 :][: len(key)]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def log_probability(log_probabilities):
+    """A function of prompt and key."""
+
+    def of(prompt, key):
+        return log_probabilities(prompt, key)[np.arange(len(key)), key].sum()
 
     return of
 
@@ -86,16 +97,15 @@ def test_wide_beam_ranks_all_keys_as_brute_force(log_probability, generator, wra
 
 
 @pytest.mark.parametrize("wrap", [lambda tree: tree, AsObject], ids=["compiled", "on host"])
-def test_renormalized_among_what_is_allowed(log_probability, generator, wrap):
+def test_renormalized_among_what_is_allowed(log_probabilities, generator, wrap):
     keys = random_keys(3, 12)
     tree = decoding.PrefixTree(keys)
 
     def score(prompt, key):
-        total = 0.0
+        total, logs = 0.0, log_probabilities(prompt, key)
         for length, token in enumerate(key):
-            allowed = tree.next_tokens(key[:length]).tolist()
-            logs = [log_probability(prompt, (*key[:length], t)) for t in allowed]
-            total += logs[allowed.index(token)] - np.logaddexp.reduce(logs)
+            allowed = tree.next_tokens(key[:length])
+            total += logs[length, token] - np.logaddexp.reduce(logs[length, allowed])
         return total
 
     found = generator.beam_search(
