@@ -60,7 +60,7 @@ def replaced(variable, value):
     (1.0, 6.0)
     """
     with _RecordingScope() as scope:
-        scope.state_mapping[id(variable)] = ops.convert_to_tensor(value)
+        scope.state_mapping[id(variable)] = ops.convert_to_tensor(value, dtype=variable.dtype)
         yield
     for key, other in scope.assigned.items():
         if other is not variable:
@@ -318,7 +318,7 @@ def layer_of(model, name):
     found = [layer for layer in layers_of(model) if layer.name == name]
     if len(found) != 1:
         names = sorted({layer.name for layer in layers_of(model)})
-        close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(str(name), names, n=3)
         hint = f" (close to it: {', '.join(close)})" if close and not found else ""
         raise ValueError(
             f"`model` must have exactly one layer of the name {name!r}. "

@@ -213,7 +213,10 @@ def bert_losses(change):
     def function_of(part):
         def function(weights):
             if np.iscomplexobj(weights[0]):
-                direction, h = weights[0].imag / 1e-30, 0.004 / np.abs(weights[0].imag / 1e-30).max()
+                direction, h = (
+                    weights[0].imag / 1e-30,
+                    0.004 / np.abs(weights[0].imag / 1e-30).max(),
+                )
                 at = [(weights[0].real + k * h * direction, weights[1:]) for k in (1, -1, 2, -2)]
                 a, b, c, d = (function([table, *rest])[1] for table, rest in at)
                 groups = zip(a, b, c, d, strict=True)

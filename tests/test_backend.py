@@ -192,17 +192,14 @@ def test_second_derivative_of_keras_normalizations(kind):
 
     _, (gradient, slopes) = backend.value_and_grad(slope, [x, shift])()
     expected = np.zeros(3)
-    with np.errstate(all="raise"):
-        for i in range(3):
-            values = []
-            for step in (0.01, -0.01, 0.02, -0.02):
-                with backend.replaced(shift, to_numpy(shift.value) + step * np.eye(3)[i]):
-                    values.append(float(slope()))
-            a, b, c, d = values
-            expected[i] = (8 * (a - b) - (c - d)) / 0.12
-    np.testing.assert_allclose(
-        to_numpy(slopes), expected, rtol=5e-3, atol=2e-3 * abs(expected).max()
-    )
+    for i, direction in enumerate(np.eye(3)):
+        values = []
+        for step in (0.01, -0.01, 0.02, -0.02):
+            with backend.replaced(shift, to_numpy(shift.value) + step * direction):
+                values.append(float(slope()))
+        a, b, c, d = values
+        expected[i] = (8 * (a - b) - (c - d)) / 0.12
+    np.testing.assert_allclose(to_numpy(slopes), expected, rtol=5e-3)
     np.testing.assert_allclose(to_numpy(gradient).sum(0), to_numpy(slopes), rtol=1e-3, atol=1e-3)
 
 
