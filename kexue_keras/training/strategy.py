@@ -25,6 +25,9 @@ class Strategy(keras.Model):
     and the metrics once. So a penalty inside adversarial training and adversarial training inside
     a penalty are the same: the penalized loss, at the perturbed table.
 
+    Gradients of embedding tables are dense. So a norm that the optimizer clips is that of the
+    gradient; Keras alone clips, on TensorFlow, by the norm of the parts it has not yet added up.
+
     The files of `save_weights` are those of the strategy, optimizer included; to load them into
     the model alone, load them into a strategy around it, or save `strategy.model`.
 

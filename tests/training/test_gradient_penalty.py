@@ -13,6 +13,7 @@ from strategy_models import (
     STRATEGIES,
     TOKENS,
     VOCABULARY,
+    adversarial,
     bag_of_words,
     compiled,
     fit,
@@ -130,6 +131,28 @@ def test_overflow_skips_the_step_lowers_the_scale_and_spoils_no_figure(name):
         TOKENS[:4], LABELS[:4], verbose=0
     )
     assert float(np.asarray(loss).ravel()[0]) == pytest.approx(plain, rel=1e-3)
+
+
+def test_a_loss_scale_is_chosen_as_for_the_model_alone():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = bag_of_words()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    strategy = compiled(penalty(adversarial(model)))
+    assert isinstance(strategy.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not isinstance(
+        compiled(training.Strategy(bag_of_words())).optimizer, keras.optimizers.LossScaleOptimizer
+    )
+
+
+def test_ids_that_come_as_floats_are_not_rounded():
+    tokens = keras.Input((1,), dtype="float32")
+    x = keras.layers.Embedding(5000, 2, name="words", dtype="mixed_float16")(tokens)
+    model = keras.Model(tokens, x)
+    model.dtype_policy = "mixed_float16"
+    ids = np.array([[4999.0], [2049.0]], "float32")
+    np.testing.assert_array_equal(to_numpy(training.Strategy(model)(ids)), to_numpy(model(ids)))
 
 
 @pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])

@@ -180,6 +180,7 @@ def test_a_reloaded_strategy_goes_on(tmp_path):
     path = tmp_path / "strategy.weights.h5"
     whole.save_weights(path)
     other = compiled(STRATEGIES["penalty_adversarial"](bag_of_words()), "adam")
+    other.optimizer.build(other.trainable_variables)
     other.load_weights(path)
     assert_same_weights(other.model.model, whole.model.model)
 
@@ -239,29 +240,27 @@ def test_several_outputs(kind):
     assert train(barely) == expected
 
 
-def test_a_loss_scale_is_chosen_as_for_the_model_alone():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = bag_of_words()
-    finally:
-        keras.config.set_dtype_policy("float32")
-    strategy = compiled(penalty(adversarial(model)))
-    assert isinstance(strategy.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert not isinstance(
-        compiled(training.Strategy(bag_of_words())).optimizer, keras.optimizers.LossScaleOptimizer
-    )
-
-
-@pytest.mark.parametrize("options", [{"gradient_accumulation_steps": 2}, {"global_clipnorm": 0.1}])
-def test_the_optimizer_s_own_options(options):
-    """Accumulated: the weights move at every second step, by the mean of two gradients."""
+def test_accumulated_gradients():
+    """The weights move at every second step, as Keras moves them."""
     histories = []
-    for make in (lambda model: model, training.Strategy, lambda m: adversarial(m, epsilon=1e-30)):
+    for make in (lambda model: model, lambda model: adversarial(model, epsilon=1e-30)):
         model = bag_of_words()
-        history = fit(compiled(make(model), keras.optimizers.SGD(RATE, **options)))
-        histories.append((history, [w.tolist() for w in numpy_weights(model)]))
-    assert histories[0] == histories[1] == histories[2]
-    assert histories[0][0]["loss"][2] < histories[0][0]["loss"][0]
+        optimizer = keras.optimizers.SGD(RATE, gradient_accumulation_steps=2)
+        histories.append((fit(compiled(make(model), optimizer)), numpy_weights(model)))
+    (expected, expected_weights), (history, weights) = histories
+    assert history == expected and history["loss"][2] < history["loss"][0]
+    for x, y in zip(weights, expected_weights, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7)
+
+
+def test_a_clipped_step_has_the_length_of_the_clip():
+    """Of all weights together, rows of the table that occur more than once included."""
+    model = bag_of_words()
+    before = numpy_weights(model)
+    optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.01)
+    compiled(STRATEGIES["adversarial"](model), optimizer).train_on_batch(TOKENS, LABELS)
+    moves = [x - y for x, y in zip(numpy_weights(model), before, strict=True)]
+    assert np.sqrt(sum((move**2).sum() for move in moves)) == pytest.approx(0.01, rel=1e-4)
 
 
 def test_a_subclassed_model_is_built_by_its_first_batch(tmp_path):
@@ -273,15 +272,6 @@ def test_a_subclassed_model_is_built_by_its_first_batch(tmp_path):
     np.testing.assert_array_equal(
         again.predict(TOKENS, verbose=0), strategy.predict(TOKENS, verbose=0)
     )
-
-
-def test_ids_that_come_as_floats_are_not_rounded():
-    tokens = keras.Input((1,), dtype="float32")
-    x = keras.layers.Embedding(5000, 2, name="words", dtype="mixed_float16")(tokens)
-    model = keras.Model(tokens, x)
-    model.dtype_policy = "mixed_float16"
-    ids = np.array([[4999.0], [2049.0]], "float32")
-    np.testing.assert_array_equal(to_numpy(training.Strategy(model)(ids)), to_numpy(model(ids)))
 
 
 LOG = []
@@ -373,12 +363,11 @@ import contextlib, keras, numpy as np
 sys.path.insert(0, "tests")
 import strategy_models as m
 from kexue_keras import training
-kinds = [lambda model: model, training.Strategy, m.adversarial, m.penalty,
-         m.STRATEGIES["adversarial_penalty"]]
+kinds = [training.Strategy, m.adversarial, m.penalty]
 found = []
 for replicas in (1, 2):
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:replicas])
     for make in kinds:
-        mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:replicas])
         with mirrored.scope():
             model = m.bag_of_words()
             strategy = m.compiled(make(model), metrics=["accuracy"])
@@ -400,10 +389,9 @@ def test_two_replicas_are_one():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    one, two = found[:5], found[5:]
+    one, two = found[:3], found[3:]
     for (history, weights), (expected, expected_weights) in zip(two, one, strict=True):
         for name, values in expected.items():
             assert history[name] == pytest.approx(values, rel=1e-5)
         for x, y in zip(weights, expected_weights, strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
-    assert one[1] == one[0]
