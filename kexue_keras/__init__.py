@@ -26,6 +26,7 @@ _SUBMODULES = (
     "regularizers",
     "similarity",
     "tokenizers",
+    "training",
     "xiangqi",
 )
 

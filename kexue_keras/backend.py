@@ -1,29 +1,15 @@
-"""The only file that asks which Keras backend runs: gradients, compilation and the train step.
+"""The only file that asks which Keras backend runs, and that touches private names of Keras.
 
-Everything else in the package is written with `keras.ops`. A training strategy (adversarial
-training, gradient penalty, multi-task ...) is written once, as `TrainStep.step`, with
-`value_and_grad`; it then runs inside `fit` on TensorFlow and on JAX.
+Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
 """
 
-import ctypes
+import contextlib
 import difflib
-import functools
-import platform
 import threading
 
 import keras
 from keras import ops
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-
-__all__ = [
-    "TrainStep",
-    "jit",
-    "layer_of",
-    "layers_of",
-    "reuse_freed_memory",
-    "train_with_xla",
-    "value_and_grad",
-]
 
 
 class _RecordingScope(keras.StatelessScope):
@@ -41,39 +27,105 @@ class _RecordingScope(keras.StatelessScope):
         self.assigned[id(variable)] = variable
         super().add_update(update)
 
+    def get_current_value(self, variable):
+        # Keras asks the scope alone for the weights that have a regularizer
+        value = super().get_current_value(variable)
+        return variable._value if value is None else value
+
+
+@contextlib.contextmanager
+def undone():
+    """A context that leaves no trace: what is assigned inside has its old value afterwards."""
+    with _RecordingScope():
+        yield
+
+
+@contextlib.contextmanager
+def replaced(variable, value):
+    """A context in which `variable` has another value. The variable itself is never written, so
+    that an error inside cannot leave it changed. What is assigned to others inside stays.
+
+    >>> w, counter = keras.Variable(1.0), keras.Variable(0.0)
+    >>> with replaced(w, w + 1.0):
+    ...     _ = counter.assign(w * 3.0)
+    >>> float(w), float(counter)
+    (1.0, 6.0)
+    """
+    with _RecordingScope() as scope:
+        scope.state_mapping[id(variable)] = ops.convert_to_tensor(value, dtype=variable.dtype)
+        yield
+    for key, other in scope.assigned.items():
+        if other is not variable:
+            other.assign(scope.state_mapping[key])
+
 
 def value_and_grad(function, variables):
     """Makes a function that returns `function`'s value and its gradients.
 
-    Works eagerly, inside `fit`, and nested in another `value_and_grad` (second derivatives on
-    JAX and TensorFlow alike; PyTorch has first ones only). State that `function` changes (the seed
-    of a dropout layer, the statistics of a batch normalization) stays changed.
+    Works eagerly, inside `fit`, and nested (second derivatives on JAX and TensorFlow; PyTorch has
+    first ones only). State that `function` changes (seeds, statistics) stays changed.
 
     Args:
-        function: callable that returns a scalar tensor, or a tuple `(scalar, auxiliary)`.
+        function: callable that returns a scalar tensor, or a tuple `(scalar, auxiliary)`; a
+            ValueError if it is no scalar.
         variables: list of `keras.Variable` to differentiate by.
 
     Returns:
-        A callable with `function`'s arguments that returns `(value, gradients)`; `value` is what
-        `function` returned and `gradients` has one dense tensor per variable, zeros where the
-        value does not depend on it.
+        A callable with `function`'s arguments that returns what `function` returned, and a list of
+        one dense tensor per variable, zeros where the value does not depend on it.
 
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
     >>> w = keras.Variable([1.0, 2.0])
-    >>> value, (gradient,) = backend.value_and_grad(lambda: keras.ops.sum(w**2), [w])()
+    >>> value, (gradient,) = value_and_grad(lambda: ops.sum(w**2), [w])()
     >>> [float(g) for g in gradient]
     [2.0, 4.0]
     """
-    variables = list(variables)
-    backends = {
-        "tensorflow": _value_and_grad_tensorflow,
-        "jax": _value_and_grad_jax,
-        "torch": _value_and_grad_torch,
-    }
-    return backends[_known_backend(backends)](function, variables)
+    differentiate, variables = _differentiation(), list(variables)
+
+    def evaluate(*args, **kwargs):
+        output, (gradients,) = differentiate(lambda: function(*args, **kwargs), _first, variables)
+        return output, gradients
+
+    return evaluate
+
+
+def gradients_of(losses, variables):
+    """Like `value_and_grad`, for several losses of one forward pass.
+
+    `losses` returns a list or tuple of scalar tensors, or a tuple of such a list and anything
+    else. What comes is what it returned, and for every loss a list of a dense tensor per variable.
+
+    >>> w = keras.Variable(3.0)
+    >>> _, gradients = gradients_of(lambda: [w * 2.0, w**2], [w])()
+    >>> [float(gradient) for (gradient,) in gradients]
+    [2.0, 6.0]
+    """
+    differentiate, variables = _differentiation(), list(variables)
+    return lambda *args, **kwargs: differentiate(lambda: losses(*args, **kwargs), _all, variables)
+
+
+def _first(output):
+    return [_scalar(output[0] if isinstance(output, tuple) else output)]
+
+
+def _all(output):
+    with_auxiliary = len(output) == 2 and isinstance(output[0], (list, tuple))
+    return [_scalar(loss) for loss in (output[0] if with_auxiliary else output)]
+
+
+def _scalar(value):
+    value = ops.convert_to_tensor(value)
+    if len(value.shape):
+        raise ValueError(
+            "A function to differentiate must return scalars. "
+            f"Received: a tensor of shape {tuple(value.shape)}"
+        )
+    return value
+
+
+def _differentiation():
+    functions = (_differentiate_tensorflow, _differentiate_jax, _differentiate_torch)
+    backends = dict(zip(("tensorflow", "jax", "torch"), functions, strict=True))
+    return backends[_known_backend(backends)]
 
 
 def _known_backend(known):
@@ -85,87 +137,88 @@ def _known_backend(known):
     return name
 
 
-def _scalar_of(output):
-    return output[0] if isinstance(output, tuple) else output
+# of TensorFlow: .depth, how many differentiations are going on; .program, whether a `jit` is traced
+_inside = threading.local()
 
 
-def _value_and_grad_tensorflow(function, variables):
+def _make_moments_twice_differentiable(nn, stop_gradient):
+    """In the variance of `tf.nn.moments` (Keras's normalizations) TensorFlow stops the gradient by
+    the mean, which is zero; but its derivative is not. What is added here is zero and so is its
+    gradient: only inside a second differentiation anything changes."""
+    original = nn.moments
+
+    def moments(*args, **kwargs):
+        mean, variance = original(*args, **kwargs)
+        if getattr(_inside, "depth", 0) > 1:
+            variance -= (mean - stop_gradient(mean)) ** 2
+        return mean, variance
+
+    if original.__module__ != __name__:
+        nn.moments = moments
+
+
+def _differentiate_tensorflow(function, scalars, variables):
     import tensorflow as tf
 
-    @functools.wraps(function)
-    def evaluate(*args, **kwargs):
-        values = [v.value for v in variables]
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            output = function(*args, **kwargs)
-        gradients = tape.gradient(_scalar_of(output), values, unconnected_gradients="zero")
-        return output, [tf.convert_to_tensor(g) for g in gradients]
+    _make_moments_twice_differentiable(tf.nn, tf.stop_gradient)
+    values, depth = [v.value for v in variables], getattr(_inside, "depth", 0)
+    with tf.GradientTape(persistent=scalars is _all) as tape:
+        tape.watch(values)
+        try:
+            _inside.depth = depth + 1
+            output = function()
+        finally:
+            _inside.depth = depth
+        losses = scalars(output)
+    found = [tape.gradient(loss, values, unconnected_gradients="zero") for loss in losses]
+    return output, [[tf.convert_to_tensor(g) for g in gradients] for gradients in found]
 
-    return evaluate
 
-
-def _value_and_grad_jax(function, variables):
+def _differentiate_jax(function, scalars, variables):
     import jax
 
-    @functools.wraps(function)
-    def evaluate(*args, **kwargs):
-        recorded = {}
+    recorded = {}
 
-        def pure(values):
-            with _RecordingScope() as scope:
-                for variable, value in zip(variables, values, strict=True):
-                    scope.state_mapping[id(variable)] = value
-                output = function(*args, **kwargs)
-            recorded.update(scope.assigned)
-            updates = {key: scope.state_mapping[key] for key in scope.assigned}
-            return _scalar_of(output), (output, updates)
+    def pure(values):
+        with _RecordingScope() as scope:
+            for variable, value in zip(variables, values, strict=True):
+                scope.state_mapping[id(variable)] = value
+            output = function()
+        recorded.update(scope.assigned)
+        updates = {key: scope.state_mapping[key] for key in scope.assigned}
+        return scalars(output), (output, updates)
 
-        current = [ops.convert_to_tensor(v.value) for v in variables]
-        (_, (output, updates)), gradients = jax.value_and_grad(pure, has_aux=True)(current)
-        for key, variable in recorded.items():
-            variable.assign(updates[key])
-        return output, gradients
-
-    return evaluate
+    current = [ops.convert_to_tensor(v.value) for v in variables]
+    losses, pull, (output, updates) = jax.vjp(pure, current, has_aux=True)
+    for key, variable in recorded.items():
+        variable.assign(updates[key])
+    units = [[ops.full_like(x, i == k) for i, x in enumerate(losses)] for k in range(len(losses))]
+    return output, [pull(unit)[0] for unit in units]
 
 
-def _value_and_grad_torch(function, variables):
+def _differentiate_torch(function, scalars, variables):
     import torch
 
-    @functools.wraps(function)
-    def evaluate(*args, **kwargs):
-        with torch.enable_grad():
-            output = function(*args, **kwargs)
-        values = [v.value for v in variables]
-        gradients = torch.autograd.grad(_scalar_of(output), values, allow_unused=True)
-        pairs = zip(gradients, values, strict=True)
-        output = keras.tree.map_structure(
-            lambda x: x.detach() if isinstance(x, torch.Tensor) else x, output
-        )
-        return output, [torch.zeros_like(v) if g is None else g for g, v in pairs]
-
-    return evaluate
+    options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+    with torch.enable_grad():
+        output = function()
+        losses = scalars(output)
+    values = [v.value for v in variables]
+    found = [list(torch.autograd.grad(loss, values, **options)) for loss in losses]
+    detach = lambda x: x.detach() if isinstance(x, torch.Tensor) else x  # noqa: E731
+    return keras.tree.map_structure(detach, output), found
 
 
 def jit(function, variables=()):
-    """Compiles `function` with XLA.
+    """Compiles `function` with XLA, one program per combination of shapes and dtypes.
 
     Args:
-        function: callable of tensors (nested in tuples, lists, dicts) to tensors. It must change
-            no variable. One program is compiled per combination of shapes and dtypes.
-        variables: the `keras.Variable`s that `function` reads. JAX takes their current values on
-            every call, so that later training is seen; TensorFlow reads variables by itself.
+        function: callable of nested tensors to nested tensors. It must change no variable.
+        variables: the `keras.Variable`s that it reads; their values at the call are taken.
 
-    Returns:
-        The compiled callable.
-
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
     >>> w = keras.Variable(2.0)
-    >>> double = backend.jit(lambda x: w * x, variables=[w])
-    >>> float(double(keras.ops.convert_to_tensor(3.0)))
+    >>> double = jit(lambda x: w * x, variables=[w])
+    >>> float(double(ops.convert_to_tensor(3.0)))
     6.0
     """
     variables = list(variables)
@@ -181,11 +234,11 @@ def jit(function, variables=()):
         def compiled(*args):
             # read here, once: a loop would carry the variables it reads, and copy them every time
             values = [tf.convert_to_tensor(v.value) for v in variables]
-            before, _tracing.active = _tracing.active, True
+            before, _inside.program = getattr(_inside, "program", False), True
             try:
                 return with_values(values, args)
             finally:
-                _tracing.active = before
+                _inside.program = before
 
         return tf.function(compiled, jit_compile=True, autograph=False)
     import jax
@@ -197,29 +250,14 @@ def jit(function, variables=()):
 def train_with_xla():
     """Whether training steps run faster compiled by XLA here; for `compile(jit_compile=...)`.
 
-    True on JAX and on accelerators. TensorFlow's own kernels are faster than XLA's on a CPU, and
-    take batches of a new length without compiling again.
-
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
-    >>> model = keras.Sequential([keras.layers.Dense(1)])
-    >>> model.compile("sgd", "mse", jit_compile=backend.train_with_xla())
+    On a CPU, TensorFlow's own kernels are faster and take new lengths without compiling again.
     """
     name = keras.backend.backend()
     return name == "jax" or (name == "tensorflow" and on_accelerator())
 
 
 def on_accelerator():
-    """Whether computations run on a GPU or TPU, where products in float32 may be rounded.
-
-    Example:
-
-    >>> from kexue_keras import backend
-    >>> isinstance(backend.on_accelerator(), bool)
-    True
-    """
+    """Whether computations run on a GPU or TPU, where products in float32 may be rounded."""
     name = keras.backend.backend()
     if name == "jax":
         import jax
@@ -241,22 +279,12 @@ def has_fused_attention():
 
 
 def matmul_in_float32(a, b):
-    """Products of rows in half precision, summed in float32.
+    """Products of half-precision rows `(..., m, size)` and `(..., n, size)`, summed in float32:
+    float32 `(..., m, n)`. JAX, and TensorFlow in a program of `jit`, make no float32 copy of `b`;
+    TensorFlow's own kernels have no such product.
 
-    Args:
-        a: float16 or bfloat16, `(..., m, size)`.
-        b: of the same dtype, `(..., n, size)`; the other axes are broadcast.
-
-    Returns:
-        float32, `(..., m, n)`. JAX, and TensorFlow in a program of `jit`, make no float32 copy of
-        `b`; TensorFlow's own kernels have no such product.
-
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
-    >>> x = keras.ops.full((1, 1), 400.0, dtype="float16")
-    >>> float(backend.matmul_in_float32(x, x)[0, 0])
+    >>> x = ops.full((1, 1), 400.0, dtype="float16")
+    >>> float(matmul_in_float32(x, x)[0, 0])
     160000.0
     """
     name = keras.backend.backend()
@@ -264,7 +292,7 @@ def matmul_in_float32(a, b):
         import jax.numpy as jnp
 
         return jnp.matmul(a, jnp.swapaxes(b, -1, -2), preferred_element_type="float32")
-    if name == "tensorflow" and _tracing.active:
+    if name == "tensorflow" and getattr(_inside, "program", False):
         import tensorflow as tf
 
         return tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=tf.float32, adj_y=True)
@@ -272,81 +300,23 @@ def matmul_in_float32(a, b):
     return ops.matmul(a, ops.swapaxes(b, -1, -2))
 
 
-class _Tracing(threading.local):
-    """Whether this thread is tracing a program of `jit`."""
-
-    active = False
-
-
-_tracing = _Tracing()
-
-
 def loops_train_with_xla():
-    """Whether XLA can differentiate loops over a sequence (`scan`): not on TensorFlow.
-
-    Layers that need it say so by `supports_jit`, which Keras heeds in `compile`.
-    """
+    """Whether XLA can differentiate loops (`scan`), for `supports_jit` of a layer that needs it."""
     return keras.backend.backend() != "tensorflow"
 
 
-def reuse_freed_memory():
-    """Makes the C library keep freed memory for the next allocation.
-
-    TensorFlow, when it first reads a data set made of a Python generator (as `fit` does with any
-    `PyDataset`), tells glibc to give memory back at once. On a CPU a training step then spends up
-    to a third of its time in page faults. To be called after the first batch; does nothing on
-    other backends and C libraries.
-
-    Example:
-
-    >>> from kexue_keras import backend
-    >>> backend.reuse_freed_memory()
-    """
-    if keras.backend.backend() != "tensorflow" or platform.libc_ver()[0] != "glibc":
-        return
-    trim_threshold, mmap_threshold = -1, -3  # parameters of mallopt(3)
-    library = ctypes.CDLL(None)
-    library.mallopt(trim_threshold, 1 << 30)
-    library.mallopt(mmap_threshold, 1 << 30)
-
-
 def layers_of(model):
-    """All layers inside a model or layer, those of nested models too; a list, each layer once.
-
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
-    >>> inner = keras.Sequential([keras.layers.Dense(1, name="dense")])
-    >>> [layer.name for layer in backend.layers_of(keras.Sequential([inner], name="outer"))][-1]
-    'dense'
-    """
+    """All layers inside a model or layer, those of nested models too; a list, each layer once."""
     found = model._flatten_layers(include_self=False, recursive=True)
     return list({id(layer): layer for layer in found}.values())
 
 
 def layer_of(model, name):
-    """The one layer of that name, wherever it is nested in the model.
-
-    Args:
-        model: a `keras.Model` or layer.
-        name: name of the layer.
-
-    Raises:
-        ValueError: no layer has the name, or two have.
-
-    Example:
-
-    >>> import keras
-    >>> from kexue_keras import backend
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="score")])
-    >>> backend.layer_of(model, "score").units
-    1
-    """
+    """The one layer of that name, wherever it is nested; a ValueError if there is none, or two."""
     found = [layer for layer in layers_of(model) if layer.name == name]
     if len(found) != 1:
         names = sorted({layer.name for layer in layers_of(model)})
-        close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(str(name), names, n=3)
         hint = f" (close to it: {', '.join(close)})" if close and not found else ""
         raise ValueError(
             f"`model` must have exactly one layer of the name {name!r}. "
@@ -355,7 +325,7 @@ def layer_of(model, name):
     return found[0]
 
 
-def _replicas():
+def replicas():
     """Number of replicas that train side by side under `tf.distribute`."""
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -364,107 +334,64 @@ def _replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-class TrainStep(keras.Model):
-    """A `keras.Model` whose training step is written once for TensorFlow and JAX.
+def sum_over_replicas(tensor):
+    """The sum over the replicas of `tf.distribute`, each of which sees a part of the batch; the
+    tensor itself where one program sees all of it. Differentiable."""
+    if replicas() == 1:
+        return tensor
+    import tensorflow as tf
 
-    Subclasses override `step(x, y, sample_weight)`: compute gradients with `value_and_grad`, hand
-    them to `self.apply_gradients(gradients, variables)`, and return the logs. Assigning a variable
-    inside `step` works on both backends; to keep a variable's value, copy it
-    (`variable.value + 0`), because on TensorFlow `variable.value` follows the variable.
+    return tf.distribute.get_replica_context().all_reduce("SUM", tensor)
 
-    Example:
 
-    >>> import keras, numpy as np
-    >>> from kexue_keras import backend
-    >>> class SignDescent(backend.TrainStep):
-    ...     def step(self, x, y, sample_weight):
-    ...         loss, gradients = self.loss_and_gradients(x, y, sample_weight)
-    ...         signs = [keras.ops.sign(g) for g in gradients]
-    ...         self.apply_gradients(signs, self.trainable_variables)
-    ...         return self.logs(loss, x)
-    >>> inputs = keras.Input((2,))
-    >>> model = SignDescent(inputs, keras.layers.Dense(1)(inputs))
-    >>> model.compile(keras.optimizers.SGD(0.1), "mse")
-    >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0)
-    >>> sorted(history.history)
-    ['loss']
-    """
+def train_step(step):
+    """Makes of a method `step(self, x, y, sample_weight)`, which returns the logs, the `train_step`
+    that Keras calls, and calls otherwise on every backend. The method may assign variables."""
 
-    def step(self, x, y, sample_weight):
-        """One update of the weights: the ordinary one unless overridden. Returns a dict of logs."""
-        loss, gradients = self.loss_and_gradients(x, y, sample_weight)
-        self.apply_gradients(gradients, self.trainable_variables)
-        return self.logs(loss, x)
+    def with_data(self, data):
+        if keras.backend.backend() == "tensorflow":
+            # as elsewhere before the first step: no variable is made inside a scope of ours
+            self._symbolic_build(data_batch=data)
+        return step(self, *keras.utils.unpack_x_y_sample_weight(data))
 
-    def apply_gradients(self, gradients, variables):
-        """Lets the optimizer update `variables`: like `self.optimizer.apply`, which on JAX cannot
-        undo the loss scaling of "mixed_float16" inside `fit`."""
-        optimizer = self.optimizer
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if keras.backend.backend() != "jax" or not scaled or not in_stateless_scope():
-            optimizer.apply(gradients, variables)
-            return
-        targets = (variables, optimizer.variables)
-        values = [[v.value for v in group] for group in targets]
-        updated = optimizer.stateless_apply(values[1], gradients, values[0])
-        for group, new_values in zip(targets, updated, strict=True):
-            for variable, value in zip(group, new_values, strict=True):
-                variable.assign(value)
+    def with_state(self, state, data):
+        groups = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        )
+        pairs = zip(groups, state, strict=True)
+        mapping = [pair for group, values in pairs for pair in zip(group, values, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            logs = with_data(self, data)
+        return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
 
-    def loss_and_gradients(self, x, y=None, sample_weight=None):
-        """The compiled loss of a batch and its gradients by the trainable variables.
+    return with_state if keras.backend.backend() == "jax" else with_data
 
-        The gradients are of the loss as the optimizer wants it scaled (mixed precision); the loss
-        is not scaled. Compiled metrics are updated.
-        """
 
-        def objective():
-            y_pred = self(x, training=True)
-            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
-            return self.optimizer.scale_loss(loss), (loss, y_pred)
+def apply_gradients(optimizer, gradients, variables):
+    """Lets an optimizer update `variables`: like `optimizer.apply`, which on JAX knows neither loss
+    scaling ("mixed_float16") nor conditions inside `fit`."""
+    if keras.backend.backend() != "jax" or not in_stateless_scope():
+        optimizer.apply(gradients, variables)
+        return
+    state = optimizer.variables
+    values = [[v.value for v in group] for group in (state, variables)]
+    new_values, new_state = optimizer.stateless_apply(values[0], gradients, values[1])
+    for variable, value in zip([*variables, *state], [*new_values, *new_state], strict=True):
+        variable.assign(value)
 
-        (_, (loss, y_pred)), gradients = value_and_grad(objective, self.trainable_variables)()
-        self.compute_metrics(x, y, y_pred, sample_weight)
-        return loss, gradients
 
-    def logs(self, loss, x):
-        """Adds `loss` to the epoch's mean and returns the current value of every metric."""
-        size = ops.shape(keras.tree.flatten(x)[0])[0]
-        # `compute_loss` divides by the replicas of `tf.distribute`, of which each sees a part
-        self._loss_tracker.update_state(loss * _replicas(), sample_weight=size)
-        return self.get_metrics_result()
-
-    if keras.backend.backend() == "jax":
-
-        def train_step(self, state, data):
-            groups = (
-                self.trainable_variables,
-                self.non_trainable_variables,
-                self.optimizer.variables,
-                self.metrics_variables,
-            )
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-            mapping = [
-                pair
-                for variables, values in zip(groups, state, strict=True)
-                for pair in zip(variables, values, strict=True)
-            ]
-            with keras.StatelessScope(state_mapping=mapping) as scope:
-                logs = self.step(x, y, sample_weight)
-            read = scope.get_current_value
-            return logs, tuple([read(v) for v in variables] for variables in groups)
-
-    else:
-
-        def train_step(self, data):
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-            return self.step(x, y, sample_weight)
+def track_loss(model, loss, x):
+    """Adds the loss of a batch `x` to the epoch's mean of a compiled model."""
+    size = ops.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]
+    # Keras divides losses by the number of replicas, of which each sees a part of the batch
+    model._loss_tracker.update_state(loss * replicas(), sample_weight=size)
 
 
 def sync_variables(model):
-    """Makes the variables of a model in `fit` readable and writable between two steps.
-
-    JAX keeps them apart from the model during an epoch; elsewhere there is nothing to do.
-    """
+    """Makes the variables of a model in `fit` readable and writable between two steps: JAX keeps
+    them apart from the model during an epoch."""
     if keras.backend.backend() == "jax":
         model.jax_state_sync()

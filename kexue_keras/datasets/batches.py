@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kexue_keras import backend
+from kexue_keras.datasets.freed_memory import reuse_freed_memory
 
 
 class _Encoded(NamedTuple):
@@ -190,7 +190,7 @@ class Batches(keras.utils.PyDataset):
 
         def after_batch(batch, logs=None):
             if batch == 0:
-                backend.reuse_freed_memory()
+                reuse_freed_memory()
 
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=set_epoch, on_train_batch_end=after_batch
