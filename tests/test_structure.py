@@ -35,7 +35,9 @@ KERAS_INTERNALS = {
     "_flatten_layers",
     "_loss_tracker",
     "_self_setattr_tracking",
+    "_symbolic_build",
     "_tracker",
+    "_value",
     "jax_state_sync",
 }
 
