@@ -16,12 +16,13 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from kexue_keras.experiments.local_server import local_app, page, serve_app
 from kexue_keras.xiangqi import Board, IllegalMove
+from kexue_keras.xiangqi.moves import ICCS_PATTERN
 
 PAGE = Path(__file__).with_name("chinese_chess.html")
 LONGEST_GAME = 1000
 SHOWN = 5
 
-Move = Annotated[str, StringConstraints(pattern="^[a-i][0-9][a-i][0-9]$")]
+Move = Annotated[str, StringConstraints(pattern=f"^{ICCS_PATTERN}$")]
 
 
 class Game(BaseModel):

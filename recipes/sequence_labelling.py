@@ -9,8 +9,7 @@ Data: `data/profiles_*` and the small BERT in `data/small_zh` (made by this proj
 Published: CRF >= bidirectional MEMM > MEMM > softmax; the first two are equal with a strong
 encoder, the CRF is about 0.5 % better with a weak one and takes 25 % longer (12 layers).
 Our results, with their commands: recipes/README.md.
-Article: https://kexue.fm/archives/7213; learning rate of the transitions:
-https://kexue.fm/archives/7196
+Articles: https://kexue.fm/archives/7213; rate of transitions: https://kexue.fm/archives/7196
 
     python recipes/sequence_labelling.py                    # our profiles, three minutes
     python recipes/sequence_labelling.py --tag "林明是远博科技公司董事长。"

@@ -15,7 +15,10 @@ from typing import Any
 
 FILES = "abcdefghi"
 
-_ICCS = re.compile(r"[a-i][0-9][a-i][0-9]")
+ICCS_PATTERN = "[a-i][0-9][a-i][0-9]"
+"""Regular expression of a move in ICCS."""
+
+_ICCS = re.compile(ICCS_PATTERN)
 _UCI = re.compile(r"([a-i])(\d+)([a-i])(\d+)")
 
 
