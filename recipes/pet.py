@@ -163,7 +163,7 @@ class Comparison:
 
     def run(self):
         """Measures what is not measured yet."""
-        shown = {"right": Figure(f"right of {len(self.truth)}", 1, 0)}
+        shown = {"right": Figure(f"right of {len(self.truth)}:", 1, 0)}
         for method in self.config.methods:
             if method in WITHOUT_LABELS and not self.data.labelled(0)[1]:
                 print(f"{method}: left out, because all texts are labelled")

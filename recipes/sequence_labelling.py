@@ -15,7 +15,7 @@ Articles: https://kexue.fm/archives/7213; rate of transitions: https://kexue.fm/
     python recipes/sequence_labelling.py --tag "林明是远博科技公司董事长。"
     python recipes/sequence_labelling.py --train resume_ner_train.bmes \\
         --valid resume_ner_dev.bmes --num-layers 1 4 --seeds 0 1 2 --output runs/resume_ner
-    python recipes/sequence_labelling.py --train msra_ner.bio --valid --hold-out 0.07 \\
+    python recipes/sequence_labelling.py --train msra_ner.bio --valid --hold-out 0.05 \\
         --limit 10000 --output runs/msra_ner
 """
 

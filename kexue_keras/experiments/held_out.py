@@ -39,9 +39,9 @@ def load_samples(
     Example:
 
     >>> from kexue_keras.experiments.options import HeldOut
-    >>> config = HeldOut(train=(Path("a.tsv"),), hold_out=0.5)
+    >>> config = HeldOut(train=(Path("a.tsv"),), hold_out=0.25)
     >>> load_samples(config, lambda path: ["x", "y", "x", "z"], [lambda sample: sample])
-    (['x', 'x'], {'held_out': ['y', 'z']})
+    (['x', 'y', 'x'], {'held_out': ['z']})
     """
     same = [operator.itemgetter(key) if isinstance(key, str) else key for key in same]
     share = getattr(config, "hold_out", 0.0)
