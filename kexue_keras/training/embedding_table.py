@@ -23,7 +23,7 @@ def embedding_table(model, name):
     >>> import keras
     >>> from kexue_keras.training.embedding_table import embedding_table
     >>> layers = [keras.Input((None,)), keras.layers.Embedding(7, 4, name="words")]
-    >>> embedding_table(keras.Sequential(layers), "words").shape
+    >>> tuple(embedding_table(keras.Sequential(layers), "words").shape)
     (7, 4)
     """
     layer = backend.layer_of(model, name)
