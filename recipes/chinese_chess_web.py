@@ -15,8 +15,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel, Field, StringConstraints
 
 from kexue_keras.experiments.local_server import local_app, page, serve_app
-from kexue_keras.xiangqi import Board, IllegalMove
-from kexue_keras.xiangqi.moves import ICCS_PATTERN
+from kexue_keras.xiangqi import ICCS_PATTERN, Board, IllegalMove
 
 PAGE = Path(__file__).with_name("chinese_chess.html")
 LONGEST_GAME = 1000

@@ -6,6 +6,7 @@ The rules import no deep-learning framework; `MoveScorer` and its tokens load on
 import importlib
 
 from kexue_keras.xiangqi.board import START_FEN, Board, IllegalMove, Result
+from kexue_keras.xiangqi.moves import ICCS_PATTERN
 
 _MODULES = {
     "CHARACTERS": "move_scorer",
@@ -17,7 +18,7 @@ _MODULES = {
     "play_match": "players",
 }
 
-__all__ = ["START_FEN", "Board", "IllegalMove", "Result", *_MODULES]
+__all__ = ["ICCS_PATTERN", "START_FEN", "Board", "IllegalMove", "Result", *_MODULES]
 
 
 def __getattr__(name):
