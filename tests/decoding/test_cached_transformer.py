@@ -4,7 +4,7 @@ import keras
 import pytest
 from cached_steps import assert_steps_equal_the_graph, randomize
 
-from kexue_keras import models
+from kexue_keras import models, training
 from kexue_keras.decoding.cached_transformer import CachedTransformer
 
 
@@ -70,6 +70,13 @@ def test_two_transformers_in_one_model_are_refused_by_name():
         CachedTransformer(both)
     once = keras.Model(inputs, [towers[0](inputs), towers[0](inputs[::-1])])
     assert CachedTransformer(once).blueprint is towers[0].blueprint
+
+
+def test_a_transformer_inside_a_strategy_is_found():
+    model = bert("lm", num_hidden_layers=1)
+    penalty = training.GradientPenalty(model, "Embedding-Token")
+    strategy = training.AdversarialTraining(penalty, "Embedding-Token")
+    assert CachedTransformer(strategy).blueprint is model.blueprint
 
 
 @pytest.mark.parametrize("nested", [False, True])
