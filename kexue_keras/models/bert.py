@@ -24,15 +24,10 @@ class BertBlueprint(Blueprint):
         self.config.update(with_pool=with_pool, with_nsp=with_nsp)
 
     def embed(self, inputs, positions):
-        config = self.config
-        x = self.token_embedding()(inputs["token_ids"])
-        if config["segment_vocab_size"]:
-            segment = self.embedding("Embedding-Segment", config["segment_vocab_size"])
-            x = self.add([x, segment(inputs["segment_ids"])], "Embedding-Token-Segment")
-        x = self.norm(self.add_positions(x, positions), "Embedding-Norm")
-        x = self.dropout(x, "Embedding-Dropout")
-        if self.embedding_size != config["hidden_size"]:
-            x = self.dense(x, config["hidden_size"], "Embedding-Mapping")
+        x = self.add_positions(self.embed_tokens(inputs), positions)
+        x = self.dropout(self.norm(x, "Embedding-Norm"), "Embedding-Dropout")
+        if self.embedding_size != self.config["hidden_size"]:
+            x = self.dense(x, self.config["hidden_size"], "Embedding-Mapping")
         return x
 
     def block(self, x, index, attend):

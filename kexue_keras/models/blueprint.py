@@ -226,6 +226,14 @@ class Blueprint:
             blueprint={"family": keras.saving.get_registered_name(type(self)), **self.config},
         )
 
+    def embed_tokens(self, inputs):
+        """Embeddings of tokens and, where there are segments, of segments."""
+        x = self.token_embedding()(inputs["token_ids"])
+        if not self.config["segment_vocab_size"]:
+            return x
+        segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
+        return self.add([x, segment(inputs["segment_ids"])], "Embedding-Token-Segment")
+
     def add_positions(self, x, positions):
         """Adds the embeddings of positions, where positions are learned."""
         if self.config["position"] != "learned":

@@ -6,6 +6,7 @@ import pytest
 from contract import compile, to_numpy
 
 from kexue_keras import backend
+from kexue_keras.layers import MultiHeadAttention
 from kexue_keras.layers.attention_scores import scores_in_float32, softmax_to_half
 
 RNG = np.random.default_rng(0)
@@ -96,3 +97,31 @@ def test_second_derivatives():
     assert float(value) == pytest.approx(float(exact_value), rel=1e-2)
     assert np.abs(to_numpy(exact)).max() > 0.05
     np.testing.assert_allclose(to_numpy(found), to_numpy(exact), atol=5e-3)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_training_step_in_half_precision_keeps_no_float32_scores(dropout, capsys):
+    """What JAX keeps for the gradient of a layer, by dtype and shape."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX tells what it keeps")
+    import jax
+
+    def kept(policy):
+        layer = MultiHeadAttention(2, dropout=dropout, dtype=policy)
+        layer.build((3, 7, 8))
+        x, mask = np.ones((3, 7, 8), "float32"), np.ones((3, 1, 7), bool)
+        others = [v.value for v in layer.non_trainable_variables]
+
+        def run(values, x):
+            y, _ = layer.stateless_call(values, others, x, attention_mask=mask, training=True)
+            return y.astype("float32").sum()
+
+        jax.ad_checkpoint.print_saved_residuals(
+            run, [v.value for v in layer.trainable_variables], x
+        )
+        lines = capsys.readouterr().out.splitlines()
+        return [line.split()[0] for line in lines if "[3,2,7,7]" in line]
+
+    half, whole = kept("mixed_bfloat16"), kept("float32")
+    assert any(x.startswith("f32") for x in whole)
+    assert half and not any(x.startswith("f32") for x in half)

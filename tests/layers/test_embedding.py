@@ -90,3 +90,15 @@ def test_mixed_precision_keeps_large_ids():
 def test_bad_mode():
     with pytest.raises(ValueError, match="`mode` must be .* Received: 'both'"):
         Embedding(7, 4)(IDS, mode="both")
+
+
+def test_how_a_layer_was_called_before_decides_nothing():
+    """Ids are told from vectors by their dtype, not by what the last call was."""
+    layer = Embedding(5, 4, mask_zero=True)
+    ids = keras.ops.convert_to_tensor(np.array([[2, 0, 3, 0]], "int32"))
+    vectors = layer(ids)
+    for before in (lambda: layer(ids), lambda: layer(vectors, mode="dense")):
+        before()
+        assert to_numpy(layer.compute_mask(ids)).tolist() == [[True, False, True, False]]
+        assert layer.compute_mask(vectors) is None
+        assert layer.compute_mask(vectors[:, 0]) is None

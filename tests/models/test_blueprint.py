@@ -23,11 +23,7 @@ class SharedPreNorm(models.Blueprint):
         return 0
 
     def embed(self, inputs, positions):
-        x = self.token_embedding()(inputs["token_ids"])
-        if self.config["segment_vocab_size"]:
-            segments = self.embedding("Embedding-Segment", 2)(inputs["segment_ids"])
-            x = self.add([x, segments], "Embedding-Token-Segment")
-        return self.add_positions(x, positions)
+        return self.add_positions(self.embed_tokens(inputs), positions)
 
     def block(self, x, index, attend):
         normal = self.norm(x, "Transformer-0-MultiHeadSelfAttention-Norm")
