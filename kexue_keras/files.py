@@ -29,7 +29,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"temporary-{secrets.token_hex(8)}-{path.name}")
+    ending = "".join(path.suffixes[-2:])[-32:]  # as of "best.weights.h5"; a name may be long
+    temporary = path.with_name(f"temporary-{secrets.token_hex(8)}{ending}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:  # on the disk before it has the name

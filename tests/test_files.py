@@ -20,7 +20,7 @@ def test_a_file_is_replaced_and_its_directory_made(tmp_path):
     path = tmp_path / "new" / "a.weights.h5"
     for text in ("old", "new"):
         with replacing(path) as temporary:
-            assert temporary.name.endswith("a.weights.h5") and temporary.parent == path.parent
+            assert temporary.name.endswith(".weights.h5") and temporary.parent == path.parent
             temporary.write_text(text)
             assert not path.exists() or path.read_text() == "old"
         assert path.read_text() == text

@@ -36,6 +36,7 @@ class CachedTransformer:
         learned = blueprint.config["position"] == "learned"
         self.max_position = blueprint.config["max_position"] if learned else None
         self.condition_size = blueprint.config["condition_size"]
+        self.segment_vocab_size = blueprint.config["segment_vocab_size"]
         used = (v for layer in blueprint.layers.values() for v in layer.variables)
         self.variables = list({id(v): v for v in used}.values())
 
@@ -52,9 +53,10 @@ class CachedTransformer:
             source: what `step` needs to know of the prompts.
         """
         inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "condition": condition}
+        blueprint = self.blueprint.given(inputs)
         positions = ops.arange(ops.shape(token_ids)[1], dtype="int32")
-        attend = Prefill(self.blueprint, positions, self.blueprint.attention_mask(inputs))
-        x = self.blueprint.run(inputs, positions[None], attend)
+        attend = Prefill(blueprint, positions, blueprint.attention_mask(inputs))
+        x = blueprint.run(inputs, positions[None], attend)
         last = ops.take_along_axis(x, lengths[:, None, None] - 1, axis=1)
         segment = ops.take_along_axis(segment_ids, lengths[:, None] - 1, axis=1)
         source = {
@@ -66,7 +68,7 @@ class CachedTransformer:
         }
         if condition is not None:
             source["condition"] = condition
-        return self._logits(last)[:, 0], source
+        return ops.cast(blueprint.head(last), "float32")[:, 0], source
 
     def empty_cache(self, batch, slots, steps, shared):
         """Room for the keys and values of `slots` hypotheses a sample and `steps` tokens each.
@@ -104,16 +106,15 @@ class CachedTransformer:
         places = ops.arange(keys, dtype="int32")
         if len(cache[0][0].shape) == 4:
             places = places // slots
-        attend = Step(
-            self.blueprint, start + index, source, cache, index, visible, start + places[None]
-        )
         inputs = {"token_ids": token_ids, "segment_ids": source["segment"]}
         inputs["condition"] = source.get("condition")
-        x = self.blueprint.run(inputs, start + index, attend)
-        return self._logits(x), attend.updated
+        attend = Step(self.blueprint, start + index, source, cache, index, visible, start + places)
+        return self.logits(inputs, start + index, attend), attend.updated
 
-    def _logits(self, x):
-        return ops.cast(self.blueprint.head(x), "float32")
+    def logits(self, inputs, positions, attend):
+        """Logits after every token, float32; see `Blueprint.run` for the arguments."""
+        blueprint = self.blueprint.given(inputs)
+        return ops.cast(blueprint.head(blueprint.run(inputs, positions, attend)), "float32")
 
 
 def segment_of_generated(application, last):

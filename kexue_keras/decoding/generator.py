@@ -238,9 +238,10 @@ class Generator:
         return self._program(options, of_tree, lambda: [run])[0](prompts, *tensors)
 
     def _tensors_of(self, tree):
-        if self._tree is None or self._tree[0] is not tree:
-            self._tree = (tree, tree_tensors(tree))
-        return self._tree[1]
+        kept = self._tree  # another thread may put its own there
+        if kept is None or kept[0] is not tree:
+            kept = self._tree = (tree, tree_tensors(tree))
+        return kept[1]
 
     def _search_on_host(self, prompts, options, rules):
         """The search step by step, the choices of every step made by Python objects."""

@@ -91,6 +91,8 @@ class PromptReader:
             if size is None:
                 return None
             raise ValueError(f"`condition` must be `(samples, {size})`. Received: None")
+        if size is None and hasattr(self.model, "condition_size"):
+            raise ValueError("`condition` must be None for a model without. Received: one")
         condition = np.asarray(ops.convert_to_numpy(condition), "float32")
         expected = (samples, condition.shape[-1] if size is None else size)
         if condition.shape != expected:
@@ -106,7 +108,7 @@ class PromptReader:
         sizes = (1 << (batch - 1).bit_length(), min(length, self.model.max_position or length))
         fitting = [
             (b, n)
-            for b, n in self._sizes
+            for b, n in tuple(self._sizes)
             if b >= sizes[0] and n >= sizes[1] and b * n <= 4 * sizes[0] * sizes[1]
         ]
         sizes = min(fitting, key=lambda size: size[0] * size[1], default=sizes)
@@ -125,6 +127,12 @@ class PromptReader:
             raise ValueError(
                 f"`token_ids[{index}]` must hold ids from 0 to {self.model.vocab_size - 1}. "
                 f"Received: {tokens.min()} to {tokens.max()}"
+            )
+        kinds = getattr(self.model, "segment_vocab_size", None)
+        if kinds and not 0 <= segments.min() <= segments.max() < kinds:
+            raise ValueError(
+                f"`segment_ids[{index}]` must hold ids from 0 to {kinds - 1}. "
+                f"Received: {segments.min()} to {segments.max()}"
             )
         longest = self.model.max_position
         if longest is not None and len(tokens) + self.maxlen - 1 > longest:

@@ -47,6 +47,10 @@ class LayerNormalization(layers.LayerNormalization):
         epsilon=1e-12,
         **kwargs,
     ):
+        if kwargs.pop("rms_scaling", False):
+            raise ValueError(
+                "`rms_scaling` must be False; Keras has RMSNormalization. Received: True"
+            )
         super().__init__(epsilon=epsilon, **kwargs)
         if hidden_units is not None and not conditional:
             raise ValueError(
@@ -90,11 +94,12 @@ class LayerNormalization(layers.LayerNormalization):
         if not self.conditional:
             return super().call(inputs)
         x, z = inputs
-        z = ops.cast(z, "float32")
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        z = ops.cast(z, wide)
         if self.hidden_units is not None:
             z = self.hidden_activation(ops.matmul(z, self.hidden_kernel))
         z = ops.reshape(z, (-1, *[1] * (len(x.shape) - 2), z.shape[-1]))
-        y = ops.layer_normalization(ops.cast(x, "float32"), None, None, -1, self.epsilon)
+        y = ops.layer_normalization(ops.cast(x, wide), None, None, -1, self.epsilon)
         if self.gamma is not None:
             y = y * (self.gamma + ops.matmul(z, self.gamma_kernel))
         if self.beta is not None:
@@ -121,7 +126,7 @@ class LayerNormalization(layers.LayerNormalization):
 
     def get_config(self):
         config = {**super().get_config(), "conditional": self.conditional}
-        config.pop("rms_scaling")
+        config.pop("rms_scaling", None)
         return {
             **config,
             "axis": -1 if config["axis"] in (-1, [-1]) else config["axis"],

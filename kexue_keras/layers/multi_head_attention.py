@@ -276,7 +276,8 @@ class MultiHeadAttention(HeadProjections):
         seen = ops.ones_like(scores[..., :1, :]) if visible is None else visible
         count = ops.sum(ops.cast(seen, "float32"), axis=-1, keepdims=True)
         # a hidden query, say of padding, may see nothing
-        return ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length)
+        scale = ops.log(ops.maximum(count, 1.0)) / math.log(self.train_length)
+        return ops.cast(scale, scores.dtype)
 
     def compute_mask(self, query, mask=None):
         return mask

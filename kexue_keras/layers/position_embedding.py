@@ -47,7 +47,7 @@ class PositionEmbedding(layers.Layer):
     def call(self, inputs, positions=None):
         table = ops.cast(self.embeddings, self.compute_dtype)
         if positions is not None:
-            return inputs + ops.take(table, positions, axis=0)
+            return inputs + self.lookup(positions)
         length = inputs.shape[1]
         if length is not None and length > self.input_dim:
             raise ValueError(
@@ -55,6 +55,10 @@ class PositionEmbedding(layers.Layer):
                 f"(`input_dim`). Received: {length}"
             )
         return inputs + table[: ops.shape(inputs)[1]]
+
+    def lookup(self, positions):
+        """The vectors of the given int positions, `(...) -> (..., output_dim)`."""
+        return ops.take(ops.cast(self.embeddings, self.compute_dtype), positions, axis=0)
 
     def compute_output_spec(self, inputs, positions=None):
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

@@ -5,6 +5,7 @@ from keras import layers as keras_layers
 
 from kexue_keras import layers
 from kexue_keras.models.blueprint import Blueprint
+from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.names import Transposed, of_attention, of_dense, of_norm
 from kexue_keras.models.transformer import Transformer
 
@@ -118,11 +119,13 @@ class Bert(Transformer):
     never taken for padding), and outputs of `(batch, length, ...)` carry the Keras mask of it.
 
     Args:
-        *args, **kwargs: those of `BertBlueprint`, first `vocab_size`, `hidden_size`,
-            `num_hidden_layers`, `num_attention_heads` and `intermediate_size`. "lm" and "unilm"
-            turn `with_mlm` on, as in bert4keras. A Performer (`num_features`) is not for "unilm",
-            and has no dropout of attention weights, which it never computes.
-        name: name of the model.
+        vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, ...: see
+            `Blueprint`. "lm" and "unilm" turn `with_mlm` on, as in bert4keras. A Performer
+            (`num_features`) is not for "unilm", and has no dropout of attention weights, which it
+            never computes.
+        with_pool: adds the pooled output; True means tanh, else the name of an activation.
+        with_nsp: turns the pooled output into next-sentence probabilities.
+        name, dtype, **kwargs: as of any Keras model.
 
     Example:
 
@@ -137,8 +140,39 @@ class Bert(Transformer):
     UniLM: https://arxiv.org/abs/1905.03197 and https://kexue.fm/archives/6933
     """
 
-    def __init__(self, *args, name=None, **kwargs):
-        super().__init__(BertBlueprint(*args, **kwargs), name=name)
+    def __init__(
+        self,
+        vocab_size,
+        hidden_size,
+        num_hidden_layers,
+        num_attention_heads,
+        intermediate_size,
+        hidden_act="gelu",
+        max_position=512,
+        segment_vocab_size=2,
+        embedding_size=None,
+        attention_head_size=None,
+        dropout_rate=0.0,
+        attention_dropout_rate=0.0,
+        application="encoder",
+        with_pool=False,
+        with_nsp=False,
+        with_mlm=False,
+        keep_tokens=None,
+        target_positions=False,
+        attention_scale="sqrt_dim",
+        train_length=512,
+        normalizer="softmax",
+        num_features=None,
+        name=None,
+        dtype=None,
+        position="learned",
+        condition_size=None,
+        **kwargs,
+    ):
+        given = locals()
+        arguments = {name: given[name] for name in parameters_of(BertBlueprint)}
+        super().__init__(BertBlueprint(**arguments), name=name, **kwargs)
 
     def get_config(self):
         return {k: v for k, v in super().get_config().items() if k != "family"}

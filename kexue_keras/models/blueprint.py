@@ -1,5 +1,7 @@
 """What families of transformers share: layers by name, parts, and the order that runs them."""
 
+import copy
+
 import keras
 from keras import layers as keras_layers
 
@@ -63,6 +65,7 @@ class Blueprint:
         num_hidden_layers,
         num_attention_heads,
         intermediate_size,
+        *,
         hidden_act="gelu",
         max_position=512,
         segment_vocab_size=2,
@@ -92,8 +95,13 @@ class Blueprint:
         if application != "encoder":
             config["with_mlm"] = with_mlm or True
         check_config(config)
+        if self.has_position_bias and num_features:
+            raise ValueError(
+                f"`num_features` must be None for {type(self).__name__}, which has a bias of "
+                f"positions. Received: {num_features}"
+            )
         self.config = config
-        self.dtype = dtype
+        self.dtype = keras.dtype_policies.get(dtype)
         self.depth = num_hidden_layers
         self.embedding_size = embedding_size or hidden_size
         self.layers = {}
@@ -144,6 +152,11 @@ class Blueprint:
         `(batch, heads, queries, keys)`, for int positions `(batch, queries)`, `(batch, keys)`."""
         return None
 
+    @property
+    def has_position_bias(self):
+        """Whether the family adds a bias of positions to the scores of attention."""
+        return type(self).position_bias is not Blueprint.position_bias
+
     def variable_mapping(self):
         """Layer's name to the names of its variables in Google's format.
 
@@ -159,17 +172,29 @@ class Blueprint:
         """Hidden states `(batch, length, hidden_size)`.
 
         Args:
-            inputs: dict of `token_ids`, perhaps `segment_ids`, int `(batch, length)`, and perhaps
-                `condition`, `(batch, condition_size)`; symbolic or not.
+            inputs: dict of `token_ids`, perhaps `segment_ids`, int `(batch, length)`; symbolic or
+                not. If there is a condition, this is a method of what `given` returns.
             positions: None for 0, 1, 2, ...; or int, broadcastable to `(batch, length)`.
             attend: called as `attend(attention, x, index)`, with the attention layer of a block,
                 its input and the number of the block, which is also that of its cache.
         """
-        self.condition = inputs.get("condition")
         x = self.embed(inputs, positions)
         for index in range(self.depth):
             x = self.block(x, index, attend)
         return x
+
+    def given(self, inputs):
+        """The same layers and order under the condition in `inputs`, if there is one.
+
+        A blueprint itself keeps no tensor, so that it may be run by several programs at once.
+        """
+        condition = inputs.get("condition")
+        if (condition is None) != (self.config["condition_size"] is None):
+            size, received = self.config["condition_size"], "none" if condition is None else "one"
+            raise ValueError(f"`condition` must be of size {size}. Received: {received}")
+        found = copy.copy(self)
+        found.condition = condition
+        return found
 
     # ---- parts
 

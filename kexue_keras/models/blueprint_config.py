@@ -41,8 +41,9 @@ def check_config(config):
             f"Received: {config['segment_vocab_size']}"
         )
     heads = config["num_attention_heads"]
-    if heads < 1:
-        raise ValueError(f"`num_attention_heads` must be at least 1. Received: {heads}")
+    for name in ("num_attention_heads", "num_hidden_layers", "condition_size"):
+        if config[name] is not None and config[name] < 1:
+            raise ValueError(f"`{name}` must be at least 1. Received: {config[name]}")
     if config["attention_head_size"] is None and config["hidden_size"] % heads:
         raise ValueError(
             f"`num_attention_heads` must divide `hidden_size` {config['hidden_size']}. "
@@ -60,6 +61,12 @@ def check_config(config):
             )
     if config["position"] not in POSITIONS:
         raise ValueError(f"`position` must be one of {POSITIONS}. Received: {config['position']!r}")
+    size = config["attention_head_size"] or config["hidden_size"] // heads
+    if config["position"] != "learned" and size % 2:
+        raise ValueError(
+            f"`attention_head_size` must be even with position {config['position']!r}. "
+            f"Received: {size}"
+        )
     if config["num_features"] is not None:
         _check_performer(config)
     if config["target_positions"] and not config["with_mlm"]:

@@ -101,7 +101,7 @@ def build_transformer_model(
 def _family(model):
     if isinstance(model, type) and issubclass(model, Blueprint):
         return model
-    if model not in _FAMILIES:
+    if not isinstance(model, str) or model not in _FAMILIES:
         raise ValueError(
             f"`model` must be one of {tuple(_FAMILIES)} or a class of blueprints. "
             f"Received: {model!r}"

@@ -2,8 +2,6 @@
 
 from keras import ops
 
-from kexue_keras.models.blueprint import Blueprint
-
 
 class GraphAttention:
     """Calls the attention layers of a blueprint as ordinary Keras layers on whole sequences.
@@ -16,7 +14,7 @@ class GraphAttention:
     def __init__(self, blueprint, inputs):
         self.blueprint = blueprint
         self.arguments = {"attention_mask": blueprint.attention_mask(inputs)}
-        if type(blueprint).position_bias is not Blueprint.position_bias:
+        if blueprint.has_position_bias:
             positions = ops.cumsum(ops.ones_like(inputs["token_ids"]), axis=1) - 1
             self.arguments["bias"] = blueprint.position_bias(positions, positions)
 

@@ -21,13 +21,18 @@ class Transformer(keras.Model):
     """
 
     def __init__(self, blueprint, name=None, **kwargs):
+        if blueprint.sealed:
+            raise ValueError(
+                "`blueprint` must not have made a model yet. Received: that of "
+                f"{blueprint.model.name!r}"
+            )
         inputs = blueprint.inputs()
-        x = blueprint.run(inputs, None, GraphAttention(blueprint, inputs))
-        outputs = blueprint.outputs(x, inputs)
+        given = blueprint.given(inputs)
+        x = given.run(inputs, None, GraphAttention(given, inputs))
+        outputs = given.outputs(x, inputs)
         outputs = outputs[0] if len(outputs) == 1 else outputs
         super().__init__(inputs=list(inputs.values()), outputs=outputs, name=name, **kwargs)
         blueprint.model, blueprint.sealed = self, True
-        blueprint.condition = None
         self._blueprint = blueprint
 
     @property
@@ -60,12 +65,11 @@ class Transformer(keras.Model):
         return self._blueprint.variable_mapping()
 
     def get_config(self):
-        policy = keras.dtype_policies.get(self._blueprint.dtype)
         return {
             "family": keras.saving.get_registered_name(type(self._blueprint)),
             **self._blueprint.get_config(),
             "name": self.name,
-            "dtype": keras.dtype_policies.serialize(policy),
+            "dtype": keras.dtype_policies.serialize(self._blueprint.dtype),
             "trainable": self.trainable,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
         }
@@ -120,24 +124,46 @@ def blueprints_of(model):
     >>> [len(found.layers) for found in blueprints_of(classifier)]
     [17]
     """
-    found = {}
     containers = [x for x in (model, *backend.layers_of(model)) if isinstance(x, keras.Model)]
+    found, owned, plain = {}, {}, []
     for container in containers:
         if isinstance(container, Transformer):
             blueprint = container.blueprint
             found[id(blueprint.token_embedding())] = blueprint
-    for container in containers:
-        for layer in container.layers:
-            described = isinstance(layer, layers.Embedding) and layer.blueprint is not None
-            if described and id(layer) not in found:
-                found[id(layer)] = _adopt(layer, container)
+            continue
+        tables = [layer for layer in container.layers if _is_described(layer)]
+        for table in tables:
+            owned.setdefault(id(table), (table, []))[1].append(container)
+        if not tables:
+            plain.append(container)
+    for key, (table, owners) in owned.items():
+        if key not in found:
+            found[key] = _adopt(table, owners, plain)
     return list(found.values())
 
 
-def _adopt(embedding, container):
-    """The blueprint of the transformer that `embedding` describes, with a model's layers."""
+def _is_described(layer):
+    return isinstance(layer, layers.Embedding) and layer.blueprint is not None
+
+
+def _adopt(embedding, owners, others):
+    """The blueprint of the transformer that `embedding` describes, with a model's layers.
+
+    Args:
+        embedding: a token embedding.
+        owners: the models that have it among their layers.
+        others: models without a token embedding, which may have more layers of the transformer.
+    """
     config = dict(embedding.blueprint)
     blueprint = family_of(config.pop("family"))(**config)
-    blueprint.layers = {layer.name: layer for layer in container.layers}
-    blueprint.model, blueprint.sealed = container, True
+    ours = blueprint.variable_mapping()
+    for container in (*owners, *others):
+        for layer in container.layers:
+            known = blueprint.layers.setdefault(layer.name, layer)
+            if known is not layer and layer.name in ours:
+                raise ValueError(
+                    f"`model` must have one layer of the name {layer.name!r}. Received: "
+                    f"{container.name!r}, which has another one than {owners[0].name!r}"
+                )
+    blueprint.model, blueprint.sealed = owners[0], True
     return blueprint

@@ -16,6 +16,11 @@ class GameModel(CachedTransformer):
 
     def __init__(self, model):
         super().__init__(model)
+        if self.condition_size is not None:
+            raise ValueError(
+                "`model` must have no condition, which a game has not. "
+                f"Received: condition_size={self.condition_size}"
+            )
         self.max_position = self.blueprint.config["max_position"]
 
     def empty(self):
@@ -52,4 +57,4 @@ class GameModel(CachedTransformer):
 
     def _run(self, tokens, positions, attend):
         inputs = {"token_ids": tokens, "segment_ids": ops.zeros_like(tokens)}
-        return self._logits(self.blueprint.run(inputs, positions, attend))
+        return self.logits(inputs, positions, attend)

@@ -75,14 +75,24 @@ def test_continuations_each_from_a_place_of_its_own(position):
         np.testing.assert_allclose(row, whole[0, length:], atol=1e-4)
 
 
+class SharedBlocks(models.BertBlueprint):
+    """All blocks have the layers of the first one."""
+
+    def index(self, index):
+        return 0
+
+
 def test_blocks_that_share_a_layer_have_caches_of_their_own():
-    model = make()
-    blueprint = model.blueprint
+    sizes = {"num_hidden_layers": 3, "hidden_size": 16, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 32, "max_position": LONGEST, "vocab_size": 9}
+    model = models.build_transformer_model(model=SharedBlocks, **sizes, application="lm")
+    blueprint = randomize(model).blueprint
+    assert blueprint.attention(0) is blueprint.attention(2)
     positions = ops.arange(8, dtype="int32")
     token_ids = ops.convert_to_tensor(TEXT)
     inputs = {"token_ids": token_ids, "segment_ids": ops.zeros_like(token_ids)}
     attend = Prefill(blueprint, positions, blueprint.attention_mask(inputs))
     blueprint.run(inputs, positions[None], attend)
     keys = [ops.convert_to_numpy(key) for key, _ in attend.caches]
-    assert len(keys) == 2 and keys[0].shape == (1, 2, 8, 8)
+    assert len(keys) == 3 and keys[0].shape == (1, 2, 8, 8)
     assert np.abs(keys[0] - keys[1]).max() > 0.1

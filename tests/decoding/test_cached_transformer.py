@@ -34,6 +34,12 @@ def test_every_step_equals_the_plain_model(application, config, shared):
 
 
 @pytest.mark.parametrize("shared", [True, False])
+def test_half_precision(shared):
+    model = bert("unilm", position="relative", dtype="mixed_float16")
+    assert_steps_equal_the_graph(model, shared, tolerance=3e-2)
+
+
+@pytest.mark.parametrize("shared", [True, False])
 def test_conditions_reach_every_step(shared):
     model = bert("unilm", condition_size=3)
     assert_steps_equal_the_graph(model, shared, conditioned=True)

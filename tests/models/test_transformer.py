@@ -1,12 +1,14 @@
 """Transformers are found again in models, by what they are or by their token embedding."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
 from cached_steps import randomize
 from contract import check_config, to_numpy
 
-from kexue_keras import models
+from kexue_keras import decoding, models
 from kexue_keras.models.transformer import blueprints_of, family_of
 
 IDS = np.array([[2, 5, 7, 0], [2, 8, 3, 3]], "int32")
@@ -81,3 +83,112 @@ def test_an_unknown_family():
     assert family_of("kexue_keras>BertBlueprint") is models.BertBlueprint
     with pytest.raises(ValueError, match="`family` must be .*Received: 'kexue_keras>Nothing'"):
         family_of("kexue_keras>Nothing")
+
+
+def same_weights(one, two):
+    for x, y in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("head_outside", [False, True])
+def test_layers_of_one_transformer_in_several_models(tmp_path, head_outside):
+    """The encoder is one model, what is built on it another; both are loaded and saved."""
+    source = bert(application="lm", with_mlm="linear")
+    models.save_checkpoint(source, tmp_path / "source.npz")
+    model = models.Bert(9, 8, 1, 2, 16, application="lm", with_mlm="linear")
+    hidden = model.get_layer("Transformer-0-FeedForward-Norm").output
+    encoder = keras.Model(model.inputs, hidden, name="encoder")
+    inputs = [keras.Input((None,), dtype="int32") for _ in range(2)]
+    x = encoder(inputs)
+    if head_outside:
+        x = model.get_layer("MLM-Norm")(model.get_layer("MLM-Dense")(x))
+        x = model.get_layer("MLM-Bias")(model.get_layer("Embedding-Token")(x, mode="dense"))
+        outer = keras.Model(inputs, x)
+    else:
+        whole = keras.Model(model.inputs, keras.layers.Activation("softmax")(model.output))
+        outer = keras.Model(inputs, [x, whole(inputs)])
+    models.load_checkpoint(outer, tmp_path / "source.npz")
+    same_weights(model, source)
+    models.save_checkpoint(outer, tmp_path / "again.npz")
+    with np.load(tmp_path / "source.npz") as a, np.load(tmp_path / "again.npz") as b:
+        assert sorted(a) == sorted(b)
+    results = [decoding.Generator(m, 3, maxlen=3).beam_search([[2, 5]]) for m in (outer, source)]
+    assert results[0][0][0][0] == results[1][0][0][0]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_two_layers_of_one_name_are_refused():
+    model = bert(with_mlm="linear")
+    hidden = model.get_layer("Transformer-0-FeedForward-Norm").output
+    encoder = keras.Model(model.inputs, hidden, name="encoder")
+    other = keras.Sequential([keras.Input((None, 8)), keras.layers.Dense(8, name="MLM-Dense")])
+    third = keras.Sequential([keras.Input((None, 8)), keras.layers.Dense(8, name="MLM-Dense")])
+    outer = keras.Model(model.inputs, [other(encoder.output), third(encoder.output)])
+    with pytest.raises(ValueError, match="one layer of the name 'MLM-Dense'"):
+        blueprints_of(outer)
+
+
+@pytest.mark.once
+def test_conditions_of_several_programs_at_once():
+    """A blueprint keeps no tensor of the program that runs it."""
+    model = bert(application="lm", with_mlm="linear", condition_size=3)
+    found, conditions = {}, np.eye(3, dtype="float32")
+
+    def search(i):
+        generator = decoding.Generator(model, end_id=3, maxlen=3)
+        found[i] = generator.beam_search([[2, 5]], condition=conditions[i : i + 1])
+
+    threads = [threading.Thread(target=search, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    generator = decoding.Generator(model, end_id=3, maxlen=3)
+    assert found == {
+        i: generator.beam_search([[2, 5]], condition=conditions[i : i + 1]) for i in range(3)
+    }
+    assert model.blueprint.condition is None
+    with pytest.raises(ValueError, match="`condition` must be of size 3. Received: none"):
+        model.blueprint.given({})
+
+
+def test_a_condition_where_there_is_none_is_refused():
+    generator = decoding.Generator(bert(application="lm", with_mlm="linear"), 3, maxlen=3)
+    with pytest.raises(ValueError, match="`condition` must be None for a model without"):
+        generator.beam_search([[2]], condition=np.ones((1, 4)))
+
+
+def test_the_policy_is_that_of_the_time_of_building():
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = bert()
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_config()["dtype"]["config"]["name"] == "mixed_bfloat16"
+    assert models.Bert.from_config(model.get_config()).output.dtype == "bfloat16"
+
+
+def test_the_arguments_of_a_bert():
+    by_place = models.Bert(9, 8, 1, 2, 16, "gelu", 32, 2, None, None, 0.0, 0.0, "encoder", True)
+    assert by_place.get_config()["with_pool"] is True and by_place.output.shape == (None, 8)
+    assert not models.Bert(9, 8, 1, 2, 16, trainable=False).trainable_variables
+    model = bert()
+    clone = keras.models.clone_model(model)
+    assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
+
+
+@pytest.mark.parametrize(
+    "options", [{"attention_scale": "entropy_invariant"}, {"condition_size": 2}]
+)
+def test_float64(options):
+    model = bert(**options, dtype="float64")
+    inputs = [*INPUTS, np.ones((2, 2))][: 2 + ("condition_size" in options)]
+    assert keras.backend.standardize_dtype(model(inputs).dtype) == "float64"
+
+
+def test_a_blueprint_makes_one_model():
+    blueprint = models.BertBlueprint(9, 8, 1, 2, 16)
+    models.Transformer(blueprint, name="first")
+    with pytest.raises(ValueError, match="must not have made a model yet.*'first'"):
+        models.Transformer(blueprint)

@@ -43,3 +43,9 @@ def test_the_fingerprint_tells_other_weights(model):
 def test_rotary_positions_have_no_limit_but_a_cache_has():
     rotary = models.Bert(9, 16, 1, 2, 32, application="lm", position="rotary", max_position=30)
     assert GameModel(rotary).max_position == 30
+
+
+def test_a_model_with_conditions_is_refused():
+    conditional = models.Bert(9, 8, 1, 2, 16, application="lm", condition_size=2)
+    with pytest.raises(ValueError, match="must have no condition.*Received: condition_size=2"):
+        GameModel(conditional)

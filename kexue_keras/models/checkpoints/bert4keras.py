@@ -48,6 +48,7 @@ def load_bert4keras_weights(model, path):
     >>> models.load_bert4keras_weights(models.Bert(20, 8, 1, 2, 16), path)
     """
     path = os.fspath(path)
+    refuse_lora(model)
     targets = _layers_with_weights(model)
     if os.path.isfile(path):
         with Hdf5File(path) as file:

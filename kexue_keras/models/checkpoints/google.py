@@ -2,12 +2,16 @@
 
 import dataclasses
 import os
+import re
+import warnings
 import zipfile
 import zlib
 
 import numpy as np
 
+from kexue_keras import backend
 from kexue_keras.files import replacing
+from kexue_keras.models.bert import BertBlueprint
 from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
 from kexue_keras.models.checkpoints.tensor_bundle import write as write_bundle
@@ -62,24 +66,49 @@ def checkpoint_variables(model, keep_tokens=None):
     'bert/embeddings/word_embeddings'
     """
     found = {}
-    for blueprint in blueprints_of(model):
+    for blueprint, layer_name, names, weights in _named_layers(model):
         own = blueprint.config["keep_tokens"]
         kept = own if keep_tokens is None else keep_tokens
         # a model built with `keep_tokens` knows the size of the vocabulary that they are of
         vocab_size = None if own is None else blueprint.config["vocab_size"]
+        details = (True, kept, vocab_size) if layer_name in blueprint.vocabulary_layers else ()
+        for name, variable in _paired(names, weights):
+            found.setdefault(id(variable), CheckpointVariable(name, variable, *details))
+    return list(found.values())
+
+
+def _named_layers(model):
+    """Blueprint, layer's name, names of its variables, its weights, of every layer in a table."""
+    for blueprint in blueprints_of(model) or [_by_names_alone(model)]:
         for layer_name, names in blueprint.variable_mapping().items():
-            layer = blueprint.layers.get(layer_name)
-            weights = [] if layer is None else weights_of(layer)
-            if layer is not None and len(names) > len(weights):
+            if layer_name not in blueprint.layers:
+                continue
+            weights = weights_of(blueprint.layers[layer_name])
+            if len(names) > len(weights):
                 raise ValueError(
                     f"`variable_mapping` of {type(blueprint).__name__} must have at most "
                     f"{len(weights)} names for {layer_name}. Received: {names}"
                 )
-            rows = layer_name in blueprint.vocabulary_layers
-            for name, (_, variable) in zip(names, weights, strict=False):
-                details = (rows, kept, vocab_size) if rows else ()
-                found.setdefault(id(variable), CheckpointVariable(name, variable, *details))
-    return list(found.values())
+            yield blueprint, layer_name, names, weights
+
+
+def _paired(names, weights):
+    """Names of a table and variables: by what they are called if that is clear, else in order."""
+    ends = [name.split("/")[-1] for name in names]
+    own = {variable.name: variable for _, variable in weights}
+    if len(set(ends)) == len(ends) and set(ends) <= set(own) and len(own) == len(weights):
+        return [(name, own[end]) for name, end in zip(names, ends, strict=True)]
+    return [(name, variable) for name, (_, variable) in zip(names, weights, strict=False)]
+
+
+def _by_names_alone(model):
+    """The blueprint of a BERT made of layers with bert4keras's names, by whomever; or nothing."""
+    layers = {layer.name: layer for layer in backend.layers_of(model)}
+    blocks = [re.match(r"Transformer-(\d+)-", name) for name in layers]
+    depth = max((int(match.group(1)) for match in blocks if match), default=0) + 1
+    blueprint = BertBlueprint(1, 1, depth, 1, 1)
+    blueprint.layers, blueprint.model, blueprint.sealed = layers, model, True
+    return blueprint
 
 
 def load_checkpoint(model, path, keep_tokens=None):
@@ -108,8 +137,9 @@ def load_checkpoint(model, path, keep_tokens=None):
     >>> models.load_checkpoint(models.Bert(20, 8, 1, 2, 16), path)
     """
     path = os.fspath(path)
-    if keep_tokens is not None and min(keep_tokens) < 0:
-        raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens)}")
+    if keep_tokens is not None and min(keep_tokens, default=-1) < 0:
+        raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens, default='none')}")
+    refuse_lora(model)
     targets = checkpoint_variables(model, keep_tokens)
     if not targets:
         raise ValueError(_no_transformer(model))
@@ -173,6 +203,8 @@ def save_checkpoint(model, path):
         ValueError: no layer has a name of bert4keras, two have the same (two BERTs in one model),
             or a kernel has a LoRA, which the format has no place for.
 
+    A warning names the layers of which variables are left out, those of conditions.
+
     Example: see `load_checkpoint`.
     """
     path = os.fspath(path)
@@ -187,6 +219,13 @@ def save_checkpoint(model, path):
         )
     if not tensors:
         raise ValueError(_no_transformer(model))
+    left_out = [layer for _, layer, names, weights in _named_layers(model) if weights[len(names) :]]
+    if left_out:
+        warnings.warn(
+            f"{path}: the format has no place for some variables of {len(left_out)} layers, as the "
+            f"projections of conditions: {', '.join(left_out)}",
+            stacklevel=2,
+        )
     if not path.endswith(".npz"):
         write_bundle(path, tensors)
         return

@@ -26,8 +26,7 @@ def weights_of(layer):
     """
     if hasattr(layer, "bert4keras_weights"):
         return layer.bert4keras_weights()
-    variables = layer.trainable_weights + layer.non_trainable_weights
-    return [(variable.name, variable) for variable in variables]
+    return [(variable.name, variable) for variable in layer.weights]
 
 
 def to_float32(variable):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint
 
+from kexue_keras import layers
 from kexue_keras.models import (
+    BertBlueprint,
     CheckpointError,
     build_transformer_model,
     load_checkpoint,
@@ -319,3 +321,56 @@ def test_works_where_tensorflow_cannot_be_imported(tiny, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_frozen_kernel_keeps_its_name(tiny, tmp_path):
+    model = build_transformer_model(tiny.config_path, tiny.checkpoint_path, with_pool=True)
+    model.get_layer("Pooler-Dense").kernel.trainable = False
+    save_checkpoint(model, tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as saved:
+        for part in ("kernel", "bias"):
+            name = f"bert/pooler/dense/{part}"
+            np.testing.assert_array_equal(saved[name], tiny.variables[name])
+
+
+def test_variables_are_told_by_their_names_where_they_have_them(tiny):
+    """Keras's own normalization has its gain first."""
+
+    class WithKerasNorms(BertBlueprint):
+        def norm(self, x, name):
+            return self.layer(name, keras.layers.LayerNormalization, epsilon=1e-12)(x)
+
+    model = build_transformer_model(tiny.config_path, tiny.checkpoint_path, model=WithKerasNorms)
+    norm = model.get_layer("Embedding-Norm")
+    for part in ("gamma", "beta"):
+        expected = tiny.variables[f"bert/embeddings/LayerNorm/{part}"]
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(getattr(norm, part)), expected)
+
+
+def test_layers_with_bert4keras_s_names_and_nothing_else(tiny, tmp_path):
+    inputs = keras.Input((None,), dtype="int32")
+    embedding = layers.Embedding(50, 16, name="Embedding-Token")
+    block = layers.FeedForward(32, name="Transformer-1-FeedForward")
+    model = keras.Model(inputs, block(embedding(inputs)))
+    load_checkpoint(model, tiny.checkpoint_path)
+    expected = tiny.variables["bert/encoder/layer_1/output/dense/bias"]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(block.output_dense.bias), expected)
+    save_checkpoint(model, tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as saved:
+        assert len(saved) == 5
+
+
+def test_what_is_left_out_is_said(tiny, tmp_path):
+    model = build_transformer_model(tiny.config_path, condition_size=3)
+    load_checkpoint(model, tiny.checkpoint_path)
+    with pytest.warns(UserWarning, match="no place for .* of 5 layers.*Embedding-Norm"):
+        save_checkpoint(model, tmp_path / "model.npz")
+
+
+def test_lora_is_refused_on_loading_too(tiny):
+    model = build_transformer_model(tiny.config_path)
+    model.get_layer("Transformer-0-FeedForward").intermediate_dense.enable_lora(2)
+    with pytest.raises(ValueError, match="must not have LoRA"):
+        load_checkpoint(model, tiny.checkpoint_path)
+    with pytest.raises(ValueError, match="`keep_tokens` must be ids. Received: none"):
+        load_checkpoint(build_transformer_model(tiny.config_path), tiny.checkpoint_path, [])
