@@ -1,6 +1,7 @@
 """Cached decoding of a transformer, step by step, against its graph."""
 
 import numpy as np
+from contract import compile
 from keras import ops
 
 from kexue_keras.decoding.cached_transformer import CachedTransformer
@@ -28,14 +29,15 @@ def padded(rows):
 
 def plain_logits(model, conditioned=False):
     """Logits `(samples, STEPS + 1, vocabulary)` from the first generated token on, uncached."""
-    rows = []
+    rows, graph = [], compile(lambda *inputs: model(list(inputs)), model.variables)
     for i, (prompt, segment, ids) in enumerate(zip(PROMPTS, SEGMENTS, CONTINUATIONS, strict=True)):
         target = 1 if model.application == "unilm" else segment[-1]
         inputs = [[*prompt, *ids], [*segment, *[target] * len(ids)]][: 1 + _has_segments(model)]
-        inputs = [np.array([row]) for row in inputs]
+        # of one length, so that there is one program
+        inputs = [np.array([row + [0] * (12 - len(row))], "int32") for row in inputs]
         if conditioned:
             inputs.append(CONDITIONS[i : i + 1])
-        rows.append(ops.convert_to_numpy(model(inputs))[0, len(prompt) - 1 :])
+        rows.append(ops.convert_to_numpy(graph(*inputs))[0, len(prompt) - 1 :][: STEPS + 1])
     return np.stack(rows)
 
 
@@ -49,7 +51,8 @@ def cached_logits(model, shared, conditioned=False, slots=2, tolerance=1e-4):
     lengths = ops.convert_to_tensor(np.array([len(row) for row in PROMPTS], "int32"))
     prompts = [ops.convert_to_tensor(padded(rows)) for rows in (PROMPTS, SEGMENTS)]
     condition = (ops.convert_to_tensor(CONDITIONS),) if conditioned else ()
-    logits, source = cached.prefill(*prompts, lengths, *condition)
+    prefill, step = (compile(f, cached.variables) for f in (cached.prefill, cached.step))
+    logits, source = prefill(*prompts, lengths, *condition)
     found = [logits[:, None]]
     cache = cached.empty_cache(len(PROMPTS), slots, STEPS, shared)
     own = np.eye(slots, dtype=bool)[None, :, None] if shared else np.ones((1, 1, 1), bool)
@@ -61,7 +64,8 @@ def cached_logits(model, shared, conditioned=False, slots=2, tolerance=1e-4):
         else:
             visible = np.repeat(written[:, None, :], slots, axis=1)
         newest = ops.convert_to_tensor(np.repeat(ids[:, index, None], slots, axis=1), "int32")
-        logits, cache = cached.step(newest, index, source, cache, ops.convert_to_tensor(visible))
+        place = ops.convert_to_tensor(index, "int32")
+        logits, cache = step(newest, place, source, cache, ops.convert_to_tensor(visible))
         np.testing.assert_allclose(logits[:, 0], logits[:, 1], atol=tolerance / 10)
         found.append(logits[:, 1:])
     return ops.convert_to_numpy(ops.concatenate(found, axis=1))

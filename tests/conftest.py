@@ -35,6 +35,7 @@ _ONCE = (
     "tests/datasets/test_lines.py",
     "tests/datasets/test_readers.py",
     "tests/datasets/test_split.py",
+    "tests/experiments/test_schedules.py",
     "tests/parity/",
     "tests/recipes/",
     "tests/test_knowledge_base.py",
@@ -50,6 +51,24 @@ _ONCE = (
     "tests/xiangqi/test_notation.py",
     "tests/xiangqi/test_players.py",
 )
+
+
+@pytest.fixture(autouse=True)
+def _eager(request, monkeypatch):
+    """Tests marked `eager` train so few steps that tracing would be most of their time.
+
+    So they train without graphs. What models learn and how fits compile is tested elsewhere.
+    """
+    if request.node.get_closest_marker("eager") is None:
+        return
+    import keras
+
+    compile_ = keras.Model.compile
+
+    def compile(self, *args, **kwargs):
+        return compile_(self, *args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
+
+    monkeypatch.setattr(keras.Model, "compile", compile)
 
 
 def pytest_collection_modifyitems(items):

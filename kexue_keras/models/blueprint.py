@@ -212,7 +212,9 @@ class Blueprint:
                 raise ValueError(f"`model` has no layer {name!r}, which is needed here")
             if initialize is not None:
                 arguments[initialize] = self.initializer
-            self.layers[name] = make(name=name, **{"dtype": self.dtype, **arguments})
+            plain = type(self.dtype) is keras.DTypePolicy  # whose name says all, in any config
+            dtype = self.dtype.name if plain else self.dtype
+            self.layers[name] = make(name=name, **{"dtype": dtype, **arguments})
         return self.layers[name]
 
     def norm(self, x, name):

@@ -121,8 +121,8 @@ def blueprints_of(model):
     >>> from kexue_keras.models.transformer import blueprints_of
     >>> bert = models.Bert(20, 8, 1, 2, 16)
     >>> classifier = keras.Model(bert.inputs, keras.layers.Dense(2)(bert.output))
-    >>> [len(found.layers) for found in blueprints_of(classifier)]
-    [17]
+    >>> [found.application for found in blueprints_of(classifier)]
+    ['encoder']
     """
     containers = [x for x in (model, *backend.layers_of(model)) if isinstance(x, keras.Model)]
     found, owned, plain = {}, {}, []

@@ -6,6 +6,7 @@
 import numpy as np
 import pytest
 from cached_steps import randomize
+from contract import compile
 from keras import ops
 
 from kexue_keras import models
@@ -24,16 +25,29 @@ def make(**config):
 
 
 def graph(model, token_ids):
-    token_ids = np.array(token_ids, "int32")
-    return ops.convert_to_numpy(model([token_ids, np.zeros_like(token_ids)]))
+    """Logits of a text, filled up to the longest on the right."""
+    padded = np.zeros((1, LONGEST), "int32")
+    padded[0, : len(token_ids[0])] = token_ids[0]
+    run = compile(lambda *inputs: model(list(inputs)), model.variables)
+    return ops.convert_to_numpy(run(padded, np.zeros_like(padded)))[:, : len(token_ids[0])]
 
 
-def run(cached, token_ids, positions, attend):
-    token_ids = ops.convert_to_tensor(token_ids)
+def logits(cached, token_ids, positions, attend):
     inputs = {"token_ids": token_ids, "segment_ids": ops.zeros_like(token_ids)}
-    positions = positions if len(positions.shape) == 2 else positions[None]
-    blueprint = cached.blueprint
-    return ops.convert_to_numpy(blueprint.head(blueprint.run(inputs, positions, attend)))
+    return cached.logits(
+        inputs, positions if len(positions.shape) == 2 else positions[None], attend
+    )
+
+
+def reader(cached):
+    """Reads a piece of a text that stands at `start` into a cache: logits, and the cache."""
+
+    def read(token_ids, start, cache):
+        positions = start + ops.arange(token_ids.shape[1], dtype="int32")
+        attend = Extend(cached.blueprint, positions, cache, start)
+        return logits(cached, token_ids, positions, attend), attend.updated
+
+    return compile(read, cached.variables)
 
 
 POSITIONS = pytest.mark.parametrize("position", ["learned", "rotary", "relative"])
@@ -43,13 +57,12 @@ POSITIONS = pytest.mark.parametrize("position", ["learned", "rotary", "relative"
 def test_a_text_read_in_pieces(position):
     model = make(position=position)
     cached = CachedTransformer(model)
-    cache = cached.empty_cache(1, 1, LONGEST, shared=True)
+    read, cache = reader(cached), cached.empty_cache(1, 1, LONGEST, shared=True)
     found = []
     for start, end in ((0, 3), (3, 4), (4, 8)):
-        positions = ops.arange(start, end, dtype="int32")
-        attend = Extend(cached.blueprint, positions, cache, ops.convert_to_tensor(start, "int32"))
-        found.append(run(cached, TEXT[:, start:end], positions, attend))
-        cache = attend.updated
+        piece = ops.convert_to_tensor(TEXT[:, start:end])
+        after, cache = read(piece, ops.convert_to_tensor(start, "int32"), cache)
+        found.append(ops.convert_to_numpy(after))
     np.testing.assert_allclose(np.concatenate(found, 1), graph(model, TEXT), atol=1e-4)
 
 
@@ -57,19 +70,17 @@ def test_a_text_read_in_pieces(position):
 def test_continuations_each_from_a_place_of_its_own(position):
     model = make(position=position)
     cached = CachedTransformer(model)
-    positions = ops.arange(8, dtype="int32")
-    attend = Extend(
-        cached.blueprint,
-        positions,
-        cached.empty_cache(1, 1, LONGEST, shared=True),
-        ops.convert_to_tensor(0, "int32"),
-    )
-    run(cached, TEXT, positions, attend)
+    zero, cache = ops.zeros((), "int32"), cached.empty_cache(1, 1, LONGEST, shared=True)
+    _, cache = reader(cached)(ops.convert_to_tensor(TEXT), zero, cache)
     lengths, moves = np.array([2, 8, 5], "int32"), np.array([[3, 4], [5, 6], [7, 8]], "int32")
-    places = ops.convert_to_tensor(lengths[:, None] + np.arange(2, dtype="int32"))
-    lengths_tensor = ops.convert_to_tensor(lengths)
-    attend = Continuations(cached.blueprint, places, attend.updated, lengths_tensor)
-    found = run(cached, moves, places, attend)
+
+    def follow(token_ids, lengths, cache):
+        positions = lengths[:, None] + ops.arange(2, dtype="int32")
+        attend = Continuations(cached.blueprint, positions, cache, lengths)
+        return logits(cached, token_ids, positions, attend)
+
+    tensors = [ops.convert_to_tensor(x) for x in (moves, lengths)]
+    found = ops.convert_to_numpy(compile(follow, cached.variables)(*tensors, cache))
     for row, length, move in zip(found, lengths, moves, strict=True):
         whole = graph(model, [[*TEXT[0, :length], *move]])
         np.testing.assert_allclose(row, whole[0, length:], atol=1e-4)
@@ -91,8 +102,12 @@ def test_blocks_that_share_a_layer_have_caches_of_their_own():
     positions = ops.arange(8, dtype="int32")
     token_ids = ops.convert_to_tensor(TEXT)
     inputs = {"token_ids": token_ids, "segment_ids": ops.zeros_like(token_ids)}
-    attend = Prefill(blueprint, positions, blueprint.attention_mask(inputs))
-    blueprint.run(inputs, positions[None], attend)
-    keys = [ops.convert_to_numpy(key) for key, _ in attend.caches]
+
+    def read():
+        attend = Prefill(blueprint, positions, blueprint.attention_mask(inputs))
+        blueprint.run(inputs, positions[None], attend)
+        return [key for key, _ in attend.caches]
+
+    keys = [ops.convert_to_numpy(key) for key in compile(read, model.variables)()]
     assert len(keys) == 3 and keys[0].shape == (1, 2, 8, 8)
     assert np.abs(keys[0] - keys[1]).max() > 0.1

@@ -20,6 +20,11 @@ def normal(*shape):
     return RNG.normal(size=shape).astype("float32")
 
 
+def attend(layer, *inputs):
+    """`layer.attend`, as one program on JAX."""
+    return contract.compile(lambda *x: layer.attend(*x), layer.variables)(*inputs)
+
+
 def quadratic(layer, q, k, v, visible):
     """The same features, all pairs at once, in float64; visible `(batch, queries, keys)`."""
     w = to_numpy(layer.projection).astype("float64")
@@ -44,10 +49,10 @@ def test_linear_sums_equal_the_quadratic_form(causal, chunk):
     visible = np.broadcast_to(mask[:, None], (3, 9, 9))
     if causal:
         visible = visible & np.tril(np.ones((9, 9), bool))
-    found = to_numpy(layer.attend(q, k, v, mask))
+    found = to_numpy(attend(layer, q, k, v, mask))
     expected = quadratic(layer, q, k, v, visible)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    found = to_numpy(layer.attend(q / 2, k / 2, v, mask))
+    found = to_numpy(attend(layer, q / 2, k / 2, v, mask))
     np.testing.assert_allclose(found, quadratic(layer, q / 2, k / 2, v, visible), atol=2e-6)
 
 
@@ -58,9 +63,10 @@ def test_gradients_are_those_of_the_quadratic_form(causal):
     q, k, v, w = (normal(1, 1, 5, 4) for _ in range(4))
     visible = np.tril(np.ones((1, 5, 5), bool)) if causal else np.ones((1, 5, 5), bool)
     variables = [keras.Variable(x) for x in (q, k, v)]
-    _, gradients = backend.value_and_grad(
+    gradients_of = backend.value_and_grad(
         lambda: keras.ops.sum(layer.attend(*(x.value for x in variables)) * w), variables
-    )()
+    )
+    _, gradients = contract.compile(gradients_of, [*variables, *layer.variables])()
     for place, gradient in enumerate(gradients):
         expected = np.zeros(q.shape)
         for index in np.ndindex(q.shape):
@@ -85,11 +91,13 @@ def test_weights_at_huge_scores_sum_to_one_or_vanish(causal):
     def attended():
         return layer.attend(*(x.value for x in variables), ones, mask)
 
-    found = to_numpy(attended())
+    used = [*variables, *layer.variables]
+    found = to_numpy(contract.compile(attended, used)())
     np.testing.assert_array_equal(found[1], 0)
     near_one = np.abs(found[0] - 1) < 1e-5
     assert near_one.all() if not causal else (near_one | (found[0] == 0)).all()
-    _, gradients = backend.value_and_grad(lambda: keras.ops.sum(attended()), variables)()
+    gradients_of = backend.value_and_grad(lambda: keras.ops.sum(attended()), variables)
+    _, gradients = contract.compile(gradients_of, used)()
     assert all(np.isfinite(to_numpy(g)).all() for g in gradients)
 
 
@@ -99,7 +107,7 @@ def test_outputs_are_convex_combinations_of_values():
     q, k = normal(2, 2, 50, 4) * 3, normal(2, 2, 50, 4) * 3
     values = np.eye(50, dtype="float32")[None, None].repeat(2, 0).repeat(2, 1)
     layer._head_size = 4
-    weights = to_numpy(layer.attend(q, k, values[..., :50]))
+    weights = to_numpy(attend(layer, q, k, values[..., :50]))
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
 
@@ -129,7 +137,7 @@ def test_a_causal_query_before_all_visible_keys_gets_nothing(chunk):
     layer(normal(1, 3, 4))
     q, k, v = (normal(2, 1, 5, 4) for _ in range(3))
     mask = np.array([[False, True, True, True, True], [False, False, False, True, True]])
-    found = to_numpy(layer.attend(q, k, v, mask))
+    found = to_numpy(attend(layer, q, k, v, mask))
     visible = np.tril(np.ones((5, 5), bool)) & mask[:, None]
     for row, hidden in enumerate((1, 3)):
         np.testing.assert_array_equal(found[row, :, :hidden], 0)

@@ -94,9 +94,12 @@ def test_conditions_reach_cached_steps():
 
 
 def log_probability(model, prompt, ids):
-    token_ids = np.array([prompt + ids])
-    segments = np.array([[0] * len(prompt) + [int(model.application == "unilm")] * len(ids)])
-    logits = to_numpy(model([token_ids, segments]))[0, len(prompt) - 1 : -1].astype("float64")
+    token_ids, segments = np.zeros((2, 1, 8), "int32")
+    size = len(prompt) + len(ids)
+    token_ids[0, :size] = prompt + ids
+    segments[0, len(prompt) : size] = int(model.application == "unilm")
+    logits = model.predict_on_batch([token_ids, segments])[0, len(prompt) - 1 : size - 1]
+    logits = logits.astype("float64")
     logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
     return logits[np.arange(len(ids)), ids].sum()
 

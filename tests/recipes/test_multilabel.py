@@ -40,6 +40,7 @@ def main(recipe, *arguments):
     recipe.main(tyro.cli(recipe.Config, args=[*map(str, arguments)]))
 
 
+@pytest.mark.eager
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     methods = ("softmax", "bce_tuned")
     command = [*arguments, "--methods", *methods, "--output", tmp_path]

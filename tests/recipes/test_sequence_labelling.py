@@ -68,6 +68,7 @@ def test_independent_labels_are_the_largest_logits_among_the_allowed(recipe):
         assert limited[row, :n].tolist() == best
 
 
+@pytest.mark.eager
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     wanted = [*arguments, "--methods", "softmax", "crf", "--num-layers", 1, 0]
     wanted += ["--output", tmp_path]

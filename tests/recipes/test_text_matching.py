@@ -44,6 +44,7 @@ def main(recipe, *arguments):
     recipe.main(tyro.cli(recipe.Config, args=[*map(str, arguments)]))
 
 
+@pytest.mark.eager
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     methods = ("interact", "interact_cosent")
     command = [*arguments, "--methods", *methods, "--seeds", 4, "--output", tmp_path]
@@ -68,6 +69,7 @@ def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys
         main(recipe, *command, "--epochs", 2)
 
 
+@pytest.mark.eager
 def test_saved_weights_give_the_scores_again(arguments, recipe, tmp_path, capsys):
     command = [*arguments, "--seeds", 0, "--methods", "cosent", "--output", tmp_path]
     main(recipe, *command)
@@ -78,6 +80,7 @@ def test_saved_weights_give_the_scores_again(arguments, recipe, tmp_path, capsys
     assert float(score) == pytest.approx(float(shown.split("score ")[1]), abs=6e-4)
 
 
+@pytest.mark.eager
 def test_graded_labels(model, recipe, tmp_path, capsys):
     rows = [f"{a}好\t{b}好\t{abs(i - j) / 2}\n" for i, a in enumerate("一二三四五")
             for j, b in enumerate("六七八九十")]  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cached_steps import randomize
+from contract import compile
 from keras import ops
 
 from kexue_keras import models
@@ -18,15 +19,17 @@ def model():
 def test_reading_gives_log_probabilities(model):
     game = GameModel(model)
     tokens = np.array([[1, 5, 2, 7]], "int32")
-    after, cache = game.read(ops.convert_to_tensor(tokens), ops.zeros((), "int32"), game.empty())
-    expected = ops.log_softmax(model([tokens, np.zeros_like(tokens)])[0], axis=-1)
+    read, follow = (compile(f, game.variables) for f in (game.read, game.continuations))
+    graph = compile(lambda *inputs: model(list(inputs)), model.variables)
+    after, cache = read(ops.convert_to_tensor(tokens), ops.zeros((), "int32"), game.empty())
+    expected = ops.log_softmax(graph(tokens, np.zeros_like(tokens))[0], axis=-1)
     np.testing.assert_allclose(after, expected, atol=1e-4)
     assert len(cache) == 2 and tuple(cache[0][0].shape) == (1, 2, 12, 8)
     lengths, moves = np.array([2, 4], "int32"), np.array([[3], [6]], "int32")
-    found = game.continuations(ops.convert_to_tensor(moves), ops.convert_to_tensor(lengths), cache)
+    found = follow(ops.convert_to_tensor(moves), ops.convert_to_tensor(lengths), cache)
     for row, length, move in zip(ops.convert_to_numpy(found), lengths, moves, strict=True):
         text = np.array([[*tokens[0, :length], *move]], "int32")
-        logits = model([text, np.zeros_like(text)])[0, -1:]
+        logits = graph(text, np.zeros_like(text))[0, -1:]
         np.testing.assert_allclose(row, ops.log_softmax(logits, axis=-1), atol=1e-4)
 
 

@@ -12,47 +12,42 @@ from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, Tensor
 
 PROJECT = Path(__file__).parents[3]
 
-TENSORFLOW = """
-import sys
-import numpy as np
-import tensorflow as tf
-job, prefix, archive = sys.argv[1:]
-if job == "read":
-    reader = tf.train.load_checkpoint(prefix)
-    arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    np.savez(archive, *arrays.values(), names=np.array(list(arrays), dtype=str))
-if job == "write":
-    with np.load(archive) as stored:
-        arrays = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
-        names = stored["names"].tolist()
-    slices = [""] * len(arrays)
-    bfloat16 = names.index("bfloat16") if "bfloat16" in names else None
-    tensors = [tf.constant(array) for array in arrays]
-    if bfloat16 is not None:
-        tensors[bfloat16] = tf.cast(tensors[bfloat16], tf.bfloat16)
-    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=slices, tensors=tensors)
-if job == "write_shards":
-    parts = [prefix + "_part0", prefix + "_part1"]
-    for number, part in enumerate(parts):
-        tensors = [tf.fill([3], float(number)), tf.range(number + 2)]
-        names = [f"{number}/fill", f"{number}/range"]
-        tf.raw_ops.SaveV2(
-            prefix=part, tensor_names=names, shape_and_slices=["", ""], tensors=tensors
-        )
-    tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix)
-if job == "write_objects":
-    tf.train.Checkpoint(step=tf.Variable(3.0)).write(prefix)
-"""
-
 DTYPES = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16"]
 DTYPES += ["uint32", "uint64", "bool", "complex64", "complex128"]
 
 
 def tensorflow(job, prefix, archive):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, "-c", TENSORFLOW, job, str(prefix), str(archive)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """What TensorFlow itself reads and writes."""
+    import tensorflow as tf
+
+    prefix = str(prefix)
+    if job == "read":
+        reader = tf.train.load_checkpoint(prefix)
+        arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        np.savez(archive, *arrays.values(), names=np.array(list(arrays), dtype=str))
+    if job == "write":
+        with np.load(archive) as stored:
+            arrays = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
+            names = stored["names"].tolist()
+        slices = [""] * len(arrays)
+        tensors = [tf.constant(array) for array in arrays]
+        if "bfloat16" in names:
+            place = names.index("bfloat16")
+            tensors[place] = tf.cast(tensors[place], tf.bfloat16)
+        tf.raw_ops.SaveV2(
+            prefix=prefix, tensor_names=names, shape_and_slices=slices, tensors=tensors
+        )
+    if job == "write_shards":
+        parts = [prefix + "_part0", prefix + "_part1"]
+        for number, part in enumerate(parts):
+            tensors = [tf.fill([3], float(number)), tf.range(number + 2)]
+            names = [f"{number}/fill", f"{number}/range"]
+            tf.raw_ops.SaveV2(
+                prefix=part, tensor_names=names, shape_and_slices=["", ""], tensors=tensors
+            )
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix)
+    if job == "write_objects":
+        tf.train.Checkpoint(step=tf.Variable(3.0)).write(prefix)
 
 
 def read_with_tensorflow(prefix, directory):
