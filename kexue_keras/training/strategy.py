@@ -25,6 +25,9 @@ class Strategy(keras.Model):
     and the metrics once. So a penalty inside adversarial training and adversarial training inside
     a penalty are the same: the penalized loss, at the perturbed table.
 
+    Some strategies make the objective or the gradients anew, in place of what is inside them. They
+    have `innermost = True` and are put around the model itself: another strategy goes around them.
+
     Gradients of embedding tables are dense. So a norm that the optimizer clips is that of the
     gradient; Keras alone clips, on TensorFlow, by the norm of the parts it has not yet added up.
 
@@ -38,8 +41,9 @@ class Strategy(keras.Model):
         **kwargs: `name` and `trainable`. The dtype policy is that of `model`.
 
     Raises:
-        ValueError: `model` is no Keras model, has such a method, or hides a strategy inside; or a
-            strategy is made a layer of a functional model, which would train without it.
+        ValueError: `model` is no Keras model, has such a method, or hides a strategy inside; it is
+            a strategy that the innermost one would pass over; or a strategy is made a layer of a
+            functional model, which would train without it.
 
     Example:
 
@@ -59,8 +63,17 @@ class Strategy(keras.Model):
     (['loss'], True)
     """
 
+    innermost = False
+    """Whether it passes over the objective or the gradients that it is given."""
+
     def __init__(self, model, **kwargs):
         _check_model(model)
+        if self.innermost and isinstance(model, Strategy):
+            ours, inside = type(self).__name__, type(model).__name__
+            raise ValueError(
+                f"`model` must be no strategy for {ours}, which passes over what is inside it; put "
+                f"{inside} around {ours} if both are wanted. Received: a {inside}"
+            )
         # the model casts its inputs itself: token ids that come as floats are not rounded
         super().__init__(dtype=model.dtype_policy, autocast=False, **kwargs)
         self.model = model

@@ -349,6 +349,19 @@ def test_what_would_be_ignored_is_refused():
         training.Strategy(tokens, tokens)
 
 
+class Anew(training.Strategy):
+    innermost = True
+
+
+def test_the_innermost_strategy_has_none_inside():
+    around = training.Strategy(Anew(bag_of_words()))
+    assert isinstance(around.model, Anew)
+    with pytest.raises(ValueError, match="no strategy for Anew.*put Strategy around Anew"):
+        Anew(training.Strategy(bag_of_words()))
+    with pytest.raises(ValueError, match="`model` must be no strategy for Anew"):
+        Anew(Anew(bag_of_words()))
+
+
 def test_a_model_of_frozen_weights_warns_as_keras_does():
     strategy = training.Strategy(bag_of_words())
     strategy.trainable = False

@@ -1,0 +1,49 @@
+"""The only package that asks which Keras backend runs, and that touches private names of Keras.
+
+Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
+"""
+
+from kexue_keras.backend.compilation import jit, matmul_in_float32
+from kexue_keras.backend.differentiation import gradients_of, value_and_grad
+from kexue_keras.backend.layer_search import layer_of, layers_of
+from kexue_keras.backend.platform import (
+    has_fused_attention,
+    loops_train_with_xla,
+    on_accelerator,
+    train_with_xla,
+)
+from kexue_keras.backend.scopes import random_state, replaced, undone
+from kexue_keras.backend.train_steps import (
+    apply_gradients,
+    compiled_losses,
+    compiled_outputs,
+    replicas,
+    sum_over_replicas,
+    sync_variables,
+    track_loss,
+    train_step,
+)
+
+__all__ = [
+    "apply_gradients",
+    "compiled_losses",
+    "compiled_outputs",
+    "gradients_of",
+    "has_fused_attention",
+    "jit",
+    "layer_of",
+    "layers_of",
+    "loops_train_with_xla",
+    "matmul_in_float32",
+    "on_accelerator",
+    "random_state",
+    "replaced",
+    "replicas",
+    "sum_over_replicas",
+    "sync_variables",
+    "track_loss",
+    "train_step",
+    "train_with_xla",
+    "undone",
+    "value_and_grad",
+]
