@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from contract import to_numpy
 from keras import ops
 
