@@ -51,9 +51,9 @@ def undone(start=()):
 def random_state(model):
     """What the random generators of a model (dropout) go on from: pairs for `undone`, so that
     another pass draws the same."""
-    pairs = [(v, v.value) for v in model.non_trainable_variables]
+    seeds = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
     # on TensorFlow a value follows its variable: read it now
-    return [(v, ops.convert_to_tensor(x)) for v, x in pairs if v.name == "seed_generator_state"]
+    return [(v, ops.copy(v.value)) for v in seeds]
 
 
 @contextlib.contextmanager
