@@ -15,6 +15,7 @@ from kexue_keras.layers.multi_head_attention import MultiHeadAttention
 from kexue_keras.layers.performer_attention import PerformerAttention
 from kexue_keras.layers.position_embedding import PositionEmbedding
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
+from kexue_keras.layers.previous_states import PreviousStates
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MultiHeadAttention",
     "PerformerAttention",
     "PositionEmbedding",
+    "PreviousStates",
     "SelfTerminating",
     "apply_rotary_positions",
     "relative_positions",

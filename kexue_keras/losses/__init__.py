@@ -2,6 +2,7 @@
 
 from kexue_keras.losses.combinatorial import combinatorial_softmax_crossentropy
 from kexue_keras.losses.cosent import CoSENT, cosent_loss
+from kexue_keras.losses.divergence import BinaryDivergence, CategoricalDivergence
 from kexue_keras.losses.multilabel import (
     LogSumExpPairwise,
     MultilabelCategoricalCrossentropy,
@@ -14,6 +15,8 @@ from kexue_keras.losses.sequence import SequenceCrossentropy, sequence_crossentr
 from kexue_keras.losses.taylor import TaylorCrossentropy, taylor_crossentropy
 
 __all__ = [
+    "BinaryDivergence",
+    "CategoricalDivergence",
     "CoSENT",
     "LogSumExpPairwise",
     "MultilabelCategoricalCrossentropy",

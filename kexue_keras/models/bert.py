@@ -41,9 +41,12 @@ class BertBlueprint(Blueprint):
         x = self.add([x, self.dropout(update, f"{name}-Dropout")], f"{name}-Add")
         return self.norm(x, f"{name}-Norm")
 
-    def head(self, x):
+    def transform(self, x):
         x = self.dense(x, self.embedding_size, "MLM-Dense", self.config["hidden_act"])
-        x = self.token_embedding()(self.norm(x, "MLM-Norm"), mode="dense")
+        return self.norm(x, "MLM-Norm")
+
+    def head(self, x):
+        x = self.token_embedding()(self.transform(x), mode="dense")
         return self.layer("MLM-Bias", layers.BiasAdd)(x)
 
     def outputs(self, x, inputs):

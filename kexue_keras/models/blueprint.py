@@ -143,6 +143,10 @@ class Blueprint:
         """Logits `(..., vocab_size)` of hidden states, the activation left out."""
         raise NotImplementedError(f"{type(self).__name__} must have `head`")
 
+    def transform(self, x):
+        """What the head multiplies by the embeddings of tokens, of hidden states."""
+        return x
+
     def index(self, index):
         """Number in the names of the layers of a block; the same for all blocks shares them."""
         return index
@@ -254,8 +258,10 @@ class Blueprint:
         )
 
     def embed_tokens(self, inputs):
-        """Embeddings of tokens and, where there are segments, of segments."""
-        x = self.token_embedding()(inputs["token_ids"])
+        """Embeddings of tokens and, where there are segments, of segments; the former may be in
+        `inputs` already."""
+        x = inputs.get("token_embeddings")
+        x = self.token_embedding()(inputs["token_ids"]) if x is None else x
         if not self.config["segment_vocab_size"]:
             return x
         segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])

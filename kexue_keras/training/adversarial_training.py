@@ -6,12 +6,11 @@ import keras
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.training.embedding_table import embedding_table
-from kexue_keras.training.strategy import Strategy
+from kexue_keras.training.embedding_strategy import EmbeddingStrategy
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class AdversarialTraining(Strategy):
+class AdversarialTraining(EmbeddingStrategy):
     r"""Trains on the embedding table where, nearby, the loss is highest (FGM).
 
     With the gradient $g$ of the loss of the batch by the whole table $E$, the update is made of
@@ -26,15 +25,22 @@ class AdversarialTraining(Strategy):
     perturbed table, as in the article's code; `evaluate` has the undisturbed ones. If $g$ is not
     finite (mixed precision lowers its loss scale then) nothing is perturbed.
 
+    With `steps` above 1 the place is looked for by projected descent (PGD): that many times a move
+    of length `step_size` along the gradient at the place so far, back to the ball of radius
+    `epsilon` where it leaves it; as many more passes of the model.
+
     Args:
         model: `keras.Model` or another strategy.
         embedding: name of the embedding layer, which may sit in a nested model and may be frozen.
-        epsilon: length of the perturbation, at least 0.
+        epsilon: length of the perturbation, at least 0; with several steps its largest length.
+        steps: number of moves.
+        step_size: length of a move; None: `epsilon` for one step, `2.5 * epsilon / steps` for more.
         **kwargs: `name` and `trainable`.
 
     Raises:
         ValueError: no layer, or more than one, has the name `embedding`; the layer has no weight
-            `embeddings`; `epsilon` is negative or not finite.
+            `embeddings`; `epsilon` is negative or not finite; `steps` or `step_size`
+            is not positive.
 
     Example:
 
@@ -49,34 +55,51 @@ class AdversarialTraining(Strategy):
     >>> model.predict(np.array([[1, 2]]), verbose=0).shape
     (1, 1)
 
-    Reference: https://kexue.fm/archives/7234; Miyato et al. 2016, https://arxiv.org/abs/1605.07725
+    Reference: https://kexue.fm/archives/7234; Miyato et al. 2016, https://arxiv.org/abs/1605.07725;
+    several steps: Madry et al. 2017, https://arxiv.org/abs/1706.06083
     """
 
-    def __init__(self, model, embedding, epsilon=1.0, **kwargs):
+    def __init__(self, model, embedding, epsilon=1.0, steps=1, step_size=None, **kwargs):
         if not (math.isfinite(epsilon) and epsilon >= 0):
             raise ValueError(f"`epsilon` must be at least 0. Received: {epsilon}")
-        super().__init__(model, **kwargs)
-        backend.layer_of(model, embedding)
-        self.embedding = embedding
+        if not (isinstance(steps, int) and steps >= 1):
+            raise ValueError(f"`steps` must be a whole number of at least 1. Received: {steps}")
+        if not (step_size is None or (math.isfinite(step_size) and step_size > 0)):
+            raise ValueError(f"`step_size` must be None or above 0. Received: {step_size}")
+        super().__init__(model, embedding, **kwargs)
         self.epsilon = epsilon
+        self.steps = steps
+        self.step_size = step_size
 
     def gradients(self, compute, batch, trainer):
         if not self.epsilon:
             return compute
-        table = embedding_table(self.model, self.embedding)
+        table = self.embedding_table()
+        first = 1.0 if self.steps == 1 else 2.5 / self.steps
+        size = self.epsilon * first if self.step_size is None else self.step_size
 
         def at_the_perturbed_table(objective, variables):
-            with backend.undone():
-                _, (gradient,) = compute(objective, [table])
-            shift = self.epsilon * unit(backend.sum_over_replicas(gradient))
+            shift = 0.0
+            for _ in range(self.steps):
+                with backend.undone([(table, table.value + shift)]):
+                    _, (gradient,) = compute(objective, [table])
+                shift = shift + size * unit(backend.sum_over_replicas(gradient))
+                if self.steps > 1 or size > self.epsilon:
+                    shift = shift * ops.minimum(1.0, self.epsilon / ops.maximum(norm(shift), 1e-30))
             with backend.replaced(table, table.value + shift):
                 return compute(objective, variables)
 
         return at_the_perturbed_table
 
     def get_config(self):
-        config = {"embedding": self.embedding, "epsilon": self.epsilon}
+        config = {"epsilon": self.epsilon, "steps": self.steps, "step_size": self.step_size}
         return {**super().get_config(), **config}
+
+
+def norm(x):
+    """The norm of all elements of `x`, whose squares may be beyond the largest number."""
+    largest = ops.maximum(ops.max(ops.abs(x)), 1e-30)
+    return largest * ops.sqrt(ops.sum((x / largest) ** 2))
 
 
 def unit(x):

@@ -6,12 +6,11 @@ import keras
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.training.embedding_table import embedding_table
-from kexue_keras.training.strategy import Strategy
+from kexue_keras.training.embedding_strategy import EmbeddingStrategy
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class GradientPenalty(Strategy):
+class GradientPenalty(EmbeddingStrategy):
     r"""Adds to the loss the squared norm of its own gradient by the embedding table.
 
     What is minimized is $L + \frac12 w \|\nabla_E L\|^2$ with the loss $L$ of the batch
@@ -55,15 +54,13 @@ class GradientPenalty(Strategy):
     def __init__(self, model, embedding, weight=1.0, **kwargs):
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"`weight` must be at least 0. Received: {weight}")
-        super().__init__(model, **kwargs)
-        backend.layer_of(model, embedding)
-        self.embedding = embedding
+        super().__init__(model, embedding, **kwargs)
         self.weight = weight
 
     def objective(self, objective, batch, trainer):
         if not self.weight:
             return objective
-        table = embedding_table(self.model, self.embedding)
+        table = self.embedding_table()
         scale_loss = trainer.optimizer.scale_loss
 
         def scaled():
@@ -82,4 +79,4 @@ class GradientPenalty(Strategy):
         return penalized
 
     def get_config(self):
-        return {**super().get_config(), "embedding": self.embedding, "weight": self.weight}
+        return {**super().get_config(), "weight": self.weight}

@@ -107,6 +107,7 @@ def test_compiled_losses_are_the_parts_of_the_loss(kind):
     assert [(name, weight) for name, _, weight, _ in found] == [("a", 2.0), ("b", 0.5)]
     assert all(isinstance(loss, keras.losses.Loss) for _, loss, _, _ in found)
     np.testing.assert_array_equal(to_numpy(found[1][3]), b)
-    model.compile("sgd")
+    other = keras.Model(x, named)
+    other.compile("sgd")
     with pytest.raises(ValueError, match="`loss` of `compile` is needed"):
-        backend.compiled_losses(model, y, y_pred)
+        backend.compiled_losses(other, y, y_pred)
