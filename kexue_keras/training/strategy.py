@@ -9,14 +9,18 @@ from kexue_keras import backend
 # what a wrapped model may not have of its own, because only the outermost strategy's is called
 _KERAS_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics")
 
+# name of the state of a strategy's random generator in its files
+_RANDOM_STATE = "random_state"
+
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class Strategy(keras.Model):
     """Trains the model it is put around; by itself exactly as Keras would.
 
-    A strategy is compiled, fitted, evaluated, saved and loaded like any Keras model. It has no
-    weights of its own: those of the model are shared, so that after training `strategy.model` is
-    the trained model. `evaluate` and `predict` do what they do without a strategy.
+    A strategy is compiled, fitted, evaluated, saved and loaded like any Keras model. The weights of
+    the model are shared, so that after training `strategy.model` is the trained model. `evaluate`
+    and `predict` do what they do without a strategy. A `keras.random.SeedGenerator` that a strategy
+    has as an attribute `seed_generator` is saved with it (Keras forgets those of its layers).
 
     Strategies go around each other. The outermost one steps: it makes the objective of the batch
     (compiled losses, sample weights, regularizers), lets every strategy of the chain change it
@@ -140,6 +144,17 @@ class Strategy(keras.Model):
 
     def call(self, inputs, training=None):
         return self.model(inputs, training=training)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        if (generator := getattr(self, "seed_generator", None)) is not None:
+            store[_RANDOM_STATE] = keras.ops.convert_to_numpy(generator.state.value)
+
+    def load_own_variables(self, store):
+        names = [name for name in store.keys() if name != _RANDOM_STATE]
+        super().load_own_variables({name: store[name] for name in names})
+        if _RANDOM_STATE in store.keys():
+            self.seed_generator.state.assign(store[_RANDOM_STATE])
 
     def compute_output_spec(self, *args, **kwargs):
         raise ValueError(

@@ -94,7 +94,7 @@ class VirtualAdversarialTraining(EmbeddingStrategy):
         self.epsilon, self.xi, self.iterations, self.weight = epsilon, xi, iterations, weight
         self.divergence = None if divergence is None else keras.losses.get(divergence)
         self.seed = seed
-        self.directions = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def objective(self, objective, batch, trainer):
         if not (self.weight and self.epsilon):
@@ -111,7 +111,7 @@ class VirtualAdversarialTraining(EmbeddingStrategy):
                     return self._distance(trainer, fixed, trainer(batch[0], training=True))
 
             shape, dtype = table.shape, table.dtype
-            direction = unit(keras.random.normal(shape, dtype=dtype, seed=self.directions))
+            direction = unit(keras.random.normal(shape, dtype=dtype, seed=self.seed_generator))
             for _ in range(self.iterations):
                 trial = lambda: scale_loss(distance(self.xi * direction))  # noqa: B023, E731
                 _, (gradient,) = backend.value_and_grad(trial, [table])()
@@ -158,6 +158,8 @@ def divergence_of(loss, name):
     True
     """
     function = getattr(getattr(loss, "fn", None), "__name__", None)
+    if isinstance(loss, losses.MultilabelCategoricalCrossentropy):
+        function = "multilabel_categorical_crossentropy"
     config = loss.get_config()
     if function in _CATEGORICAL and config.get("axis", -1) == -1:
         return losses.CategoricalDivergence(config.get("from_logits", False))

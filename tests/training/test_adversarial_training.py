@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from contract import to_numpy
+from references.robustness import projected
 from strategy_models import (
     BATCH,
     LABELS,
@@ -14,6 +15,7 @@ from strategy_models import (
     bag_of_words,
     compiled,
     fit,
+    losses_of,
     numpy_weights,
     perturbed,
     value_and_gradients,
@@ -132,3 +134,24 @@ def test_bad_layers():
     strategy = compiled(training.AdversarialTraining(bag_of_words(), "logits"))
     with pytest.raises(ValueError, match="`embedding` must be.*'logits', a Dense that has no such"):
         fit(strategy, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "step_size", "expected"), [(3, 0.3, 0.3), (4, None, 2.5 * 0.5 / 4), (1, 2.0, 2.0)]
+)
+def test_several_steps_are_projected_descent(steps, step_size, expected):
+    """Away from the table and back to the ball; a step beyond the ball ends on it."""
+    model = bag_of_words()
+    before = numpy_weights(model)
+    strategy = training.AdversarialTraining(model, "words", 0.5, steps, step_size)
+    history = fit(compiled(strategy))
+    losses, weights = losses_of(before, lambda f: projected(f, 0.5, steps, expected))
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
+    for x, y in zip(numpy_weights(model), weights, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", 1.5), ("step_size", -1.0)])
+def test_numbers_of_steps_that_cannot_be(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be .*Received: {value}"):
+        training.AdversarialTraining(bag_of_words(), "words", **{name: value})
