@@ -18,7 +18,6 @@ Article: https://kexue.fm/archives/7764; paper: https://arxiv.org/abs/2001.07676
 """
 
 import dataclasses
-import random
 from pathlib import Path
 from typing import Literal
 
@@ -139,11 +138,8 @@ class Data:
 
     def labelled(self, seed):
         """Labelled samples and texts without labels."""
-        order = list(range(len(self.train)))
-        random.Random(seed).shuffle(order)
-        chosen = [self.train[i] for i in order[: self.size]]
-        others = [self.train[i][0] for i in order[self.size :]] + self.more
-        return chosen, others[: self.most]
+        chosen, others = few_shot.draw_labelled(self.train, self.size, seed)
+        return chosen, ([text for text, _ in others] + self.more)[: self.most]
 
 
 # ---- methods

@@ -8,6 +8,7 @@ Reference: https://kexue.fm/archives/7764; https://arxiv.org/abs/2001.07676
 """
 
 import dataclasses
+import random
 
 import keras
 import numpy as np
@@ -30,6 +31,23 @@ class Options(Table, SmallBert):
     """Adam's at the start, falling to zero; the article takes 1e-5 for a BERT base."""
     maxlen: int = 128
     """Largest number of tokens; only the text is cut, never the pattern."""
+
+
+def draw_labelled(samples, count, seed):
+    """Few samples, which keep their labels, and the others, each in a random order.
+
+    Args:
+        samples: a sequence.
+        count: number of the first ones.
+        seed: of the order.
+
+    >>> draw_labelled("abcd", 1, seed=0)
+    (['c'], ['a', 'b', 'd'])
+    """
+    order = list(range(len(samples)))
+    random.Random(seed).shuffle(order)
+    drawn = [samples[i] for i in order]
+    return drawn[:count], drawn[count:]
 
 
 class FewShot:
