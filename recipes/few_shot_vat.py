@@ -112,13 +112,13 @@ class Classifier:
 
     def train(self, labelled, texts, seed):
         """Trains on `(text, label)`; VAT on a text of `texts` beside each of them."""
-        rng, mixed = np.random.default_rng(seed), self.method == "vat" and texts
+        rng, mixed = np.random.default_rng(seed), self.method == "vat" and bool(texts)
         self.start.restore(rng)
         kernel = next(
             w for w in self.model.trainable_variables if w.path.startswith("Label/kernel")
         )
         kernel.assign(rng.normal(0, 0.02, kernel.shape))
-        samples = labelled + [(text, None) for text in texts[: len(labelled)]] * bool(mixed)
+        samples = labelled + [(texts[0], None)] * len(labelled) if mixed else labelled
 
         def draw(sample, rng):
             return sample if sample[1] is not None else (rng.choice(texts), None)
