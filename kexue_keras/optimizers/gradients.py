@@ -22,7 +22,8 @@ def dense(gradient, variable):
     """The gradient as one tensor of the weight's shape, in `computation_dtype`.
 
     TensorFlow's gradients of embedding tables are `tf.IndexedSlices`, in which a row may occur more
-    than once; its parts are summed here.
+    than once; its parts are summed here. In a graph they may not know their shape; it is the
+    weight's.
 
     Args:
         gradient: tensor or `tf.IndexedSlices`.
@@ -40,4 +41,4 @@ def dense(gradient, variable):
     if hasattr(gradient, "indices"):
         values, places = ops.cast(gradient.values, dtype), ops.expand_dims(gradient.indices, -1)
         return ops.scatter(places, values, tuple(variable.shape))
-    return ops.cast(gradient, dtype)
+    return ops.reshape(ops.cast(gradient, dtype), tuple(variable.shape))

@@ -28,3 +28,19 @@ def test_rows_that_occur_twice_are_summed(dtype):
     slices = tf.IndexedSlices(values, tf.constant([3, 1, 3], "int32"), (4, 2))
     expected = [[0, 0], [3, 4], [0, 0], [6, 8]]
     np.testing.assert_array_equal(to_numpy(dense(slices, variable)), expected)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's functions")
+def test_a_gradient_of_unknown_shape_has_the_weight_s():
+    import tensorflow as tf
+
+    variable, shapes = keras.Variable(np.ones((4, 2))), []
+
+    @tf.function(input_signature=[tf.TensorSpec(None)])
+    def look(gradient):
+        shapes.append(tuple(dense(gradient, variable).shape))
+        slices = tf.IndexedSlices(gradient, tf.constant([3, 1]), (4, 2))
+        shapes.append(tuple(dense(slices, variable).shape))
+
+    look(tf.ones((4, 2)))
+    assert shapes == [(4, 2), (4, 2)]
