@@ -44,8 +44,7 @@ from kexue_keras.files import replacing, write_text
 from kexue_keras.optimizers import AdaFactor, AdaptiveStepSize, ExponentiatedGradient, SoftClipping
 
 SGD, Adam = keras.optimizers.SGD, keras.optimizers.Adam
-CLIPPED = ("sgd_hard", "sgd_soft")
-METHODS = ("adam", "adafactor", "sgd", "sgd_fast", *CLIPPED, "sgd_plain", "adaptive")
+METHODS = tuple("adam adafactor sgd sgd_fast sgd_hard sgd_soft sgd_plain adaptive".split())
 FIGURES = {
     "accuracy": Figure("accuracy, %"),
     "loss": Figure("training loss of the last epoch", 1.0, 3),
@@ -188,22 +187,19 @@ def save(picture, path):
 def make_optimizer(config, method, steps):
     """The optimizer of a row, its rate falling to zero."""
 
-    def rate(value):
-        return schedules.linear(value, max(1, steps))
-
-    def momentum(factor):
-        return SGD(rate(factor * config.sgd_rate), momentum=0.9)
-
-    plain = rate(config.sgd_rate)
+    sgd = config.sgd_rate
+    values = {"adam": config.learning_rate, "adafactor": config.adafactor_rate}
+    values |= {"sgd": sgd, "sgd_plain": sgd, "adaptive": sgd}
+    rate = schedules.linear(values.get(method, 10 * sgd), steps)
     return {
-        "adam": lambda: Adam(rate(config.learning_rate)),
-        "adafactor": lambda: AdaFactor(rate(config.adafactor_rate)),
-        "sgd": lambda: momentum(1),
-        "sgd_fast": lambda: momentum(10),
-        "sgd_hard": lambda: SoftClipping(momentum(10), config.gamma, "hard"),
-        "sgd_soft": lambda: SoftClipping(momentum(10), config.gamma, "soft"),
-        "sgd_plain": lambda: SGD(plain),
-        "adaptive": lambda: AdaptiveStepSize(plain, config.meta_rate, normalized=True),
+        "adam": lambda: Adam(rate),
+        "adafactor": lambda: AdaFactor(rate),
+        "sgd": lambda: SGD(rate, momentum=0.9),
+        "sgd_fast": lambda: SGD(rate, momentum=0.9),
+        "sgd_hard": lambda: SoftClipping(SGD(rate, momentum=0.9), config.gamma, "hard"),
+        "sgd_soft": lambda: SoftClipping(SGD(rate, momentum=0.9), config.gamma, "soft"),
+        "sgd_plain": lambda: SGD(rate),
+        "adaptive": lambda: AdaptiveStepSize(rate, config.meta_rate, normalized=True),
     }[method]()
 
 
@@ -260,10 +256,9 @@ class Trainer:
         return self.tokenizer.encode(review[0], maxlen=self.config.maxlen), review[1]
 
     def batches(self, seed):
+        options = {"seed": seed, "drop_remainder": True}
         size = min(self.config.batch_size, len(self.train))
-        return datasets.Batches(
-            self.train, self.encode, size, self.lengths, seed=seed, drop_remainder=True
-        )
+        return datasets.Batches(self.train, self.encode, size, self.lengths, **options)
 
     def compile(self, method):
         keras.backend.clear_session()
@@ -298,13 +293,12 @@ def draw_losses(config):
     for method in config.methods:
         paths = [config.output / f"{method}-{seed}.json" for seed in config.seeds]
         found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+        # a mean of five steps, so that lines can be told apart
+        smooth = np.array([np.convolve(losses, np.ones(5) / 5, "valid") for losses in found])
         if found:
-            # a mean of five steps, so that lines can be told apart
-            smooth = [np.convolve(losses, np.ones(5) / 5, "valid") for losses in found]
-            (line,) = ax.plot(np.mean(smooth, 0), label=method)
-            places = np.arange(len(smooth[0]))
-            limits = np.min(smooth, 0), np.max(smooth, 0)
-            ax.fill_between(places, *limits, color=line.get_color(), alpha=0.1)
+            (line,) = ax.plot(smooth.mean(0), label=method)
+            limits = range(smooth.shape[1]), smooth.min(0), smooth.max(0)
+            ax.fill_between(*limits, color=line.get_color(), alpha=0.1)
     ax.set(xlabel="step", ylabel="training loss, mean of five steps", ylim=(0, 1.2))
     ax.legend(fontsize="small")
     save(picture, config.output / "losses.png")

@@ -5,7 +5,7 @@ import re
 import keras
 from keras import ops
 
-from kexue_keras.optimizers.gradients import computation_dtype, dense
+from kexue_keras.optimizers.gradients import add_slot, computation_dtype, dense
 
 
 # Keras has an `Adafactor`, and it is not the base. Its slot `velocity` has the size of the weight
@@ -146,22 +146,19 @@ class AdaFactor(keras.optimizers.Optimizer):
             if not self._overwrite_variable_with_gradient(variable):
                 moments = tuple(self._add_moments(variable))
                 if self.beta1:
-                    momentum = self._add_slot(variable, "momentum", variable.shape)
+                    momentum = add_slot(self, variable, "momentum")
             self._moments.append(moments)
             self._momentums.append(momentum)
 
     def _add_moments(self, variable):
         axes = self.factored_axes(variable.shape)
         if axes is None:
-            yield self._add_slot(variable, "velocity", variable.shape)
+            yield add_slot(self, variable, "velocity")
             return
         for name, axis in zip(("velocity_rows", "velocity_columns"), axes[::-1], strict=True):
-            shape = [1 if i == axis else size for i, size in enumerate(variable.shape)]
-            yield self._add_slot(variable, name, shape)
-
-    def _add_slot(self, variable, name, shape):
-        name = f"{variable.path.replace('/', '_')}_{name}"
-        return self.add_variable(tuple(shape), dtype=computation_dtype(variable), name=name)
+            shape = tuple(1 if i == axis else size for i, size in enumerate(variable.shape))
+            name = f"{variable.path.replace('/', '_')}_{name}"
+            yield self.add_variable(shape, dtype=computation_dtype(variable), name=name)
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)

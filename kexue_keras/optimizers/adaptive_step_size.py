@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kexue_keras.optimizers.gradients import computation_dtype, dense
+from kexue_keras.optimizers.gradients import add_slot, computation_dtype, dense
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -92,16 +92,9 @@ class AdaptiveStepSize(keras.optimizers.Optimizer):
         super().build(variables)
         self._past, self._log_gains = [], []
         for variable in variables:
-            for slots, name in ((self._past, "past_gradient"), (self._log_gains, "log_gain")):
-                slots.append(self._add_slot(variable, name))
-
-    def _add_slot(self, variable, name):
-        if self._overwrite_variable_with_gradient(variable):
-            return None
-        name = f"{variable.path.replace('/', '_')}_{name}"
-        return self.add_variable(
-            tuple(variable.shape), dtype=computation_dtype(variable), name=name
-        )
+            has_gain = not self._overwrite_variable_with_gradient(variable)
+            self._past.append(add_slot(self, variable, "past_gradient") if has_gain else None)
+            self._log_gains.append(add_slot(self, variable, "log_gain") if has_gain else None)
 
     @property
     def gains(self):

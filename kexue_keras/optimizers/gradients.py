@@ -1,4 +1,4 @@
-"""Gradients and weights as optimizers compute with them: dense, and in float32 at least."""
+"""Gradients and slots as optimizers compute with them: dense, and in float32 at least."""
 
 import keras
 from keras import ops
@@ -42,3 +42,27 @@ def dense(gradient, variable):
         values, places = ops.cast(gradient.values, dtype), ops.expand_dims(gradient.indices, -1)
         return ops.scatter(places, values, tuple(variable.shape))
     return ops.reshape(ops.cast(gradient, dtype), tuple(variable.shape))
+
+
+def add_slot(optimizer, variable, name):
+    """A variable of an optimizer, zeros of the weight's shape, in `computation_dtype`.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        variable: the weight. If the slot has its dtype, it is also placed, or sharded, like it.
+        name: of the slot.
+
+    Example:
+
+    >>> import keras
+    >>> from kexue_keras.optimizers.gradients import add_slot
+    >>> weight = keras.Variable([1.0, 2.0], dtype="float16")
+    >>> slot = add_slot(keras.optimizers.SGD(0.1), weight, "past")
+    >>> tuple(slot.shape), slot.dtype
+    ((2,), 'float32')
+    """
+    dtype = computation_dtype(variable)
+    if dtype == keras.backend.standardize_dtype(variable.dtype):
+        return optimizer.add_variable_from_reference(variable, name=name)
+    name = f"{variable.path.replace('/', '_')}_{name}"
+    return optimizer.add_variable(tuple(variable.shape), dtype=dtype, name=name)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kexue_keras import backend
-from kexue_keras.optimizers.gradients import computation_dtype, dense
+from kexue_keras.optimizers.gradients import add_slot, dense
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -82,9 +82,7 @@ class SoftClipping(keras.optimizers.Optimizer):
         super().build(variables)
         self._sums = []
         for variable in variables if self.optimizer.gradient_accumulation_steps else ():
-            name = f"{variable.path.replace('/', '_')}_sum"
-            shape, dtype = tuple(variable.shape), computation_dtype(variable)
-            self._sums.append(self.add_variable(shape, dtype=dtype, name=name))
+            self._sums.append(add_slot(self, variable, "sum"))
 
     def apply(self, grads, trainable_variables=None):
         if not self.built:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contract import to_numpy
 
-from kexue_keras.optimizers.gradients import computation_dtype, dense
+from kexue_keras.optimizers.gradients import add_slot, computation_dtype, dense
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,9 @@ def test_half_precision_is_computed_in_float32(dtype, expected):
     assert computation_dtype(variable) == expected
     found = dense(keras.ops.ones(3, dtype), variable)
     assert keras.backend.standardize_dtype(found.dtype) == expected
+    slot = add_slot(keras.optimizers.SGD(0.1), variable, "past")
+    assert slot.dtype == expected and "past" in slot.name
+    np.testing.assert_array_equal(to_numpy(slot), [0, 0, 0])
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's gradients")
