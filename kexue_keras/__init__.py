@@ -23,6 +23,7 @@ _SUBMODULES = (
     "metrics",
     "models",
     "ops",
+    "optimizers",
     "regularizers",
     "similarity",
     "tokenizers",

@@ -280,6 +280,30 @@ def label_layer(arrays, name, lr_multiplier, starts=None, ends=None):
 
 
 @command
+def optimize(arrays, name, steps, config=None):
+    """Steps of an optimizer of bert4keras with given gradients.
+
+    Args:
+        name: Class in `bert4keras.optimizers`, such as "AdaFactor".
+        steps: Their number.
+        config: Keyword arguments of the class.
+
+    `weight_0`, ... are the weights at the start, `gradient_0`, ... (steps, ...) their gradients.
+    Answers with `path_0`, ...: the weights after each step.
+    """
+    K.clear_session()
+    optimizer = getattr(optimizers, name)(**(config or {}))
+    count = sum(key.startswith("weight_") for key in arrays)
+    weights = [tf.Variable(arrays[f"weight_{i}"]) for i in range(count)]
+    path = []
+    for step in range(steps):
+        gradients = [tf.constant(arrays[f"gradient_{i}"][step]) for i in range(count)]
+        optimizer.apply_gradients(list(zip(gradients, weights, strict=True)))
+        path.append([weight.numpy() for weight in weights])
+    return {f"path_{i}": np.array([found[i] for found in path]) for i in range(count)}, {}
+
+
+@command
 def function(arrays, name, args, kwargs=None, module="backend"):
     """Calls a function of `bert4keras.backend`, `layers` or `snippets`; see `layer` for `args`."""
     kwargs = {key: resolve(value, arrays) for key, value in (kwargs or {}).items()}

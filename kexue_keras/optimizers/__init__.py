@@ -1,0 +1,8 @@
+"""Optimizers, and one that goes around any other."""
+
+from kexue_keras.optimizers.adafactor import AdaFactor
+from kexue_keras.optimizers.adaptive_step_size import AdaptiveStepSize
+from kexue_keras.optimizers.exponentiated_gradient import ExponentiatedGradient
+from kexue_keras.optimizers.soft_clipping import SoftClipping
+
+__all__ = ["AdaFactor", "AdaptiveStepSize", "ExponentiatedGradient", "SoftClipping"]
