@@ -3,7 +3,7 @@
 Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
 """
 
-from kexue_keras.backend.compilation import jit, matmul_in_float32
+from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
 from kexue_keras.backend.layer_search import layer_of, layers_of
 from kexue_keras.backend.platform import (
@@ -36,6 +36,7 @@ __all__ = [
     "loops_train_with_xla",
     "matmul_in_float32",
     "on_accelerator",
+    "one_program",
     "random_state",
     "replaced",
     "replicas",

@@ -1,5 +1,6 @@
 """The base of all ways to train: a model around a model, with two hooks."""
 
+import contextlib
 import warnings
 
 import keras
@@ -82,6 +83,7 @@ class Strategy(keras.Model):
         super().__init__(dtype=model.dtype_policy, autocast=False, **kwargs)
         self.model = model
         self.built = model.built
+        self._evaluating = False
 
     def objective(self, objective, batch, trainer):
         """Hook: changes what is minimized, by a penalty or another view of the batch.
@@ -155,6 +157,35 @@ class Strategy(keras.Model):
         super().load_own_variables({name: store[name] for name in names})
         if _RANDOM_STATE in store.keys():
             self.seed_generator.state.assign(store[_RANDOM_STATE])
+
+    @property
+    def step_metrics(self):
+        """Hook: list of metrics of a training step, updated by the other hooks. The outermost
+        strategy reports them in `fit` and resets them every epoch; `evaluate` leaves them out."""
+        return []
+
+    @property
+    def metrics(self):
+        ours = [metric for strategy in _chain(self) for metric in strategy.step_metrics]
+        kept = [id(metric) for metric in ours]
+        rest = [metric for metric in super().metrics if id(metric) not in kept]
+        return rest if self._evaluating else rest + ours
+
+    def evaluate(self, *args, **kwargs):
+        with self._without_step_metrics():
+            return super().evaluate(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        with self._without_step_metrics():
+            return super().test_on_batch(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _without_step_metrics(self):
+        before, self._evaluating = self._evaluating, True
+        try:
+            yield
+        finally:
+            self._evaluating = before
 
     def compute_output_spec(self, *args, **kwargs):
         raise ValueError(
