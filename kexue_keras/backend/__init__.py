@@ -5,6 +5,7 @@ Gradients, compilation and the parts of a train step; all else is written with `
 
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
+from kexue_keras.backend.host import calls_from_xla, host_call
 from kexue_keras.backend.layer_search import layer_of, layers_of
 from kexue_keras.backend.platform import (
     has_fused_attention,
@@ -26,10 +27,12 @@ from kexue_keras.backend.train_steps import (
 
 __all__ = [
     "apply_gradients",
+    "calls_from_xla",
     "compiled_losses",
     "compiled_outputs",
     "gradients_of",
     "has_fused_attention",
+    "host_call",
     "jit",
     "layer_of",
     "layers_of",

@@ -4,8 +4,10 @@ import contextlib
 import warnings
 
 import keras
+from keras import ops, tree
 
 from kexue_keras import backend
+from kexue_keras.training.python_objective import PythonObjective
 
 # what a wrapped model may not have of its own, because only the outermost strategy's is called
 _KERAS_METHODS = ("train_step", "test_step", "compute_loss", "compute_metrics")
@@ -115,6 +117,18 @@ class Strategy(keras.Model):
         """
         return compute
 
+    def own_loss(self, y, y_pred, sample_weight):
+        """Hook: what stands for the compiled loss in `evaluate`, where none is compiled.
+
+        Args:
+            y, sample_weight: of the batch.
+            y_pred: the model's output.
+
+        Returns:
+            A scalar, divided by the number of replicas as Keras's losses are; or None.
+        """
+        return None
+
     @backend.train_step
     def train_step(self, x, y, sample_weight):
         batch = (x, y, sample_weight)
@@ -143,6 +157,29 @@ class Strategy(keras.Model):
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         backend.track_loss(self, loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        own = None
+        if self.loss is None:
+            own = _chain(self)[0].own_loss(y, y_pred, sample_weight)
+        if own is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        return own + self.additional_losses()
+
+    def additional_losses(self):
+        """The sum of what regularizers and `add_loss` add to the loss of the last pass."""
+        losses = [ops.sum(ops.cast(loss, "float32")) for loss in self.losses]
+        return sum(losses, ops.zeros(())) / backend.replicas()
+
+    @property
+    def supports_jit(self):
+        """Whether XLA can compile the step, for Keras: on TensorFlow it cannot ask Python."""
+        asks = any(isinstance(loss, PythonObjective) for loss in tree.flatten(self.loss))
+        return self._supports_jit and (backend.calls_from_xla() or not asks)
+
+    @supports_jit.setter
+    def supports_jit(self, value):
+        self._supports_jit = value
 
     def call(self, inputs, training=None):
         return self.model(inputs, training=training)
