@@ -122,6 +122,9 @@ class VirtualAdversarialTraining(EmbeddingStrategy):
 
     def _distance(self, trainer, fixed, moved):
         total = 0.0
+        if trainer.loss is None and self.divergence is not None:  # another strategy has its own
+            outputs = zip(keras.tree.flatten(fixed), keras.tree.flatten(moved), strict=True)
+            return sum(self.divergence(before, after) for before, after in outputs)
         pairs = (backend.compiled_outputs(trainer, x) for x in (fixed, moved))
         for (name, loss, weight, before), (*_, after) in zip(*pairs, strict=True):
             divergence = self.divergence or divergence_of(loss, name)
