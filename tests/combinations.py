@@ -107,7 +107,7 @@ def error_of(y_true, y_pred):
 NAME = "Embedding-Token"
 INNERMOST = {
     "multi": lambda m: training.MultiTask(m, combine="min_norm"),
-    "policy": lambda m: training.PolicyGradient(m, share_of_right, samples=4, seed=1),
+    "policy": lambda m: training.PolicyGradient(m, share_of_right, samples=32, seed=1),
     "search": lambda m: training.GuidedParameterSearch(m, error_of, candidates=3, seed=2),
     "tea": lambda m: training.TeaForN(m, steps=2),
     "zeroth": lambda m: training.ZerothOrder(m, sigma=0.01, samples=8, seed=3),
@@ -171,7 +171,7 @@ def data(case):
 
 
 def compiled(case, strategy, **options):
-    rate = 1.0 if case[-1] == "search" else 0.3
+    rate = {"search": 1.0, "policy": 1.0}.get(case[-1], 0.3)
     logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loss = {"multi": [logits, "mse"], "policy": None}.get(case[-1], logits)
     metrics = [[Updates()], []] if case[-1] == "multi" else [Updates()]

@@ -1,0 +1,166 @@
+"""Every training strategy, and every pair of them, through the same list of checks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import combinations as table
+import keras
+import numpy as np
+import pytest
+from contract import to_numpy
+
+from kexue_keras import training
+
+# printed by tests/combinations.py
+LOSSES = {
+    "adversarial": [1.3734989, 1.2510154, 1.1813209],
+    "penalty": [1.3392543, 1.2304189, 1.1593661],
+    "vat": [1.3384464, 1.232424, 1.1584036],
+    "multi": [2.343605, 2.0047846, 1.8475556],
+    "policy": [-0.1776148, -0.2140402, -0.2421481],
+    "search": [1.3204212, 1.1845472, 1.0996443],
+    "tea": [3.2273822, 2.604398, 2.5493898],
+    "zeroth": [1.335634, 1.3125335, 1.3108208],
+    "adversarial_adversarial": [1.4073993, 1.258774, 1.196292],
+    "adversarial_penalty": [1.3786436, 1.2495836, 1.1815236],
+    "adversarial_vat": [1.378027, 1.2527747, 1.1825795],
+    "adversarial_multi": [2.5320301, 1.9969025, 1.8229351],
+    "adversarial_policy": [-0.1681565, -0.2062328, -0.218379],
+    "adversarial_search": [1.355783, 1.2016068, 1.1394632],
+    "adversarial_tea": [3.4608896, 2.687623, 2.6685379],
+    "adversarial_zeroth": [1.3536642, 1.3259526, 1.3238997],
+    "penalty_adversarial": [1.3786436, 1.2495836, 1.1815236],
+    "penalty_penalty": [1.3460522, 1.2323593, 1.163355],
+    "penalty_vat": [1.3470905, 1.2343626, 1.1628387],
+    "penalty_multi": [3.3078246, 2.7200077, 1.8091227],
+    "penalty_policy": [-0.1771816, -0.2173498, -0.2432559],
+    "penalty_search": [1.3266366, 1.188742, 1.1120902],
+    "penalty_tea": [3.3888948, 2.625994, 2.5742376],
+    "penalty_zeroth": [1.3449874, 1.3208206, 1.3187643],
+    "vat_adversarial": [1.378027, 1.2527747, 1.1825795],
+    "vat_penalty": [1.3457906, 1.2345911, 1.1631775],
+    "vat_vat": [1.3451341, 1.2363108, 1.1630204],
+    "vat_multi": [2.6891706, 1.9444804, 1.7858686],
+    "vat_policy": [-0.1724398, -0.2179835, -0.2458503],
+    "vat_search": [1.3292459, 1.1949495, 1.1201732],
+    "vat_tea": [3.2454619, 2.6842375, 2.6011426],
+    "vat_zeroth": [1.3447989, 1.3235862, 1.3220844],
+}
+each_case = pytest.mark.parametrize("case", table.CASES, ids=table.name_of)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_draws():
+    with table.the_same_draws():
+        yield
+
+
+@each_case
+def test_losses_fall_and_are_the_same_on_every_backend(case):
+    """With sample weights; a metric counts every batch once."""
+    history = table.train(case, table.compiled(case, table.make(case)))
+    np.testing.assert_allclose(history["loss"], LOSSES[table.name_of(case)], rtol=1e-5, atol=1e-5)
+    assert history["loss"][-1] < history["loss"][0]
+    updates = next(values for name, values in history.items() if name.endswith("updates"))
+    assert updates == [len(table.TOKENS) / table.BATCH] * table.EPOCHS
+
+
+@pytest.mark.parametrize("case", [c for c in table.CASES if len(c) == 2], ids=table.name_of)
+def test_a_reloaded_pair_is_the_same(case, tmp_path):
+    strategy = table.make(case)
+    text = json.dumps(keras.saving.serialize_keras_object(strategy))
+    again = keras.saving.deserialize_keras_object(json.loads(text))
+    kinds = []
+    for one in (strategy, again):
+        chain = []
+        while isinstance(one, training.Strategy):
+            chain.append(type(one).__name__)
+            one = one.model
+        kinds.append(chain)
+    assert kinds[0] == kinds[1] and len(kinds[0]) == 2
+    assert json.dumps(again.get_config()) == json.dumps(strategy.get_config())
+
+
+@pytest.mark.parametrize("case", [c for c in table.CASES if len(c) == 1], ids=table.name_of)
+def test_a_reloaded_strategy_goes_on_as_the_undisturbed_one(case, tmp_path):
+    """From the file of `save`, the state of random generators included."""
+    whole = table.compiled(case, table.make(case))
+    table.train(case, whole, epochs=1)
+    whole.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert type(again) is type(whole)
+    losses = [table.train(case, strategy, epochs=1)["loss"] for strategy in (again, whole)]
+    np.testing.assert_allclose(*losses, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.once
+@pytest.mark.eager
+@each_case
+def test_half_precision(case):
+    """Weights stay float32 and finite, and move; the loss scale is that of the optimizer."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        strategy = table.compiled(case, table.make(case))
+        start = [to_numpy(w.value).copy() for w in strategy.trainable_variables]
+        history = table.train(case, strategy, epochs=1)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert isinstance(strategy.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert np.isfinite(history["loss"]).all()
+    expected = LOSSES[table.name_of(case)][0]
+    assert history["loss"][0] == pytest.approx(expected, rel=0.05, abs=0.05)
+    moved = [to_numpy(w.value) for w in strategy.trainable_variables]
+    assert all(w.dtype == np.float32 and np.isfinite(w).all() for w in moved)
+    assert any((a != b).any() for a, b in zip(start, moved, strict=True))
+
+
+@pytest.mark.parametrize("case", table.REFUSED, ids=table.name_of)
+def test_a_pair_without_sense_is_refused_by_name(case):
+    outer, inner = case
+    inside = table.make((inner,))
+    kind = type(inside).__name__
+    with pytest.raises(ValueError, match=f"must be no strategy for .*Received: a {kind}"):
+        table.STRATEGIES[outer](inside)
+
+
+REPLICAS = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+sys.path.insert(0, "tests")
+import combinations as table
+found = {}
+with table.the_same_draws():
+    for case in table.CASES:
+        mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with mirrored.scope():
+            strategy = table.compiled(case, table.make(case))
+        found[table.name_of(case)] = table.train(case, strategy, epochs=1)["loss"]
+        keras.backend.clear_session()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.once
+def test_two_devices_are_one():
+    """Each has a half of the batch; what is perturbed, combined and estimated is the whole's."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for case in table.CASES:
+        name = table.name_of(case)
+        if "policy" in case:  # a replica draws for its half of the batch
+            assert found[name][0] == pytest.approx(LOSSES[name][0], abs=0.1)
+            continue
+        assert found[name][0] == pytest.approx(LOSSES[name][0], rel=1e-4, abs=1e-4), name
