@@ -50,7 +50,7 @@ class ExponentiatedGradient(keras.optimizers.Optimizer):
     >>> p = keras.Variable([0.5, 0.25, 0.25])
     >>> optimizer = ExponentiatedGradient(1.0, simplex=-1)
     >>> optimizer.apply([keras.ops.log([1.0, 1.0, 2.0])], [p])
-    >>> [round(float(x), 4) for x in p]
+    >>> [round(float(x), 4) for x in keras.ops.convert_to_numpy(p)]
     [0.5714, 0.2857, 0.1429]
 
     Reference: https://kexue.fm/archives/8968; Kivinen and Warmuth 1997,

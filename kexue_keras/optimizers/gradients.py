@@ -11,8 +11,8 @@ def computation_dtype(variable):
 
     >>> import keras
     >>> from kexue_keras.optimizers.gradients import computation_dtype
-    >>> [computation_dtype(keras.Variable([1.0], dtype=x)) for x in ("float16", "float64")]
-    ['float32', 'float64']
+    >>> [computation_dtype(keras.Variable([1.0], dtype=x)) for x in ("float16", "float32")]
+    ['float32', 'float32']
     """
     dtype = keras.backend.standardize_dtype(variable.dtype)
     return keras.backend.result_type(dtype, "float32")

@@ -53,7 +53,7 @@ class SoftClipping(keras.optimizers.Optimizer):
     >>> x = keras.Variable([0.0, 0.0])
     >>> optimizer = SoftClipping(keras.optimizers.SGD(1.0), gamma=5.0)
     >>> optimizer.apply([keras.ops.array([3.0, 4.0])], [x])
-    >>> [float(i) for i in x]
+    >>> [round(float(i), 4) for i in keras.ops.convert_to_numpy(x)]
     [-1.5, -2.0]
 
     Reference: https://kexue.fm/archives/7469; Zhang et al. 2019, https://arxiv.org/abs/1905.11881
