@@ -181,7 +181,7 @@ def compiled(case, strategy, **options):
 
 def train(case, strategy, epochs=EPOCHS, weights=WEIGHTS):
     """History of training; the strategy is compiled."""
-    weights = [weights, weights] if case[-1] == "multi" else weights
+    weights = {"multi": [weights, weights], "tea": weights[:, None]}.get(case[-1], weights)
     options = {"epochs": epochs, "batch_size": BATCH, "shuffle": False, "verbose": 0}
     return strategy.fit(TOKENS, data(case), sample_weight=weights, **options).history
 

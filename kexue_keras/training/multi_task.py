@@ -150,8 +150,7 @@ class MultiTask(Strategy):
             if changed:
                 rest = [scaled - sum(tasks)]
             else:
-                added = [ops.sum(loss) for loss in trainer.losses]
-                rest = [scale_loss(sum(added))] if added else []
+                rest = [scale_loss(trainer.additional_losses())] if trainer.losses else []
             return [*tasks, *rest], (scaled, auxiliary, losses)
 
         def combined(objective, variables):

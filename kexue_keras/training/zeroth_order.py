@@ -96,8 +96,11 @@ class ZerothOrder(Strategy):
                 ]
 
             sums = [ops.zeros(v.shape, "float32") for v in variables]
-            if variables:
+            if variables and backend.replicas() == 1:
                 sums = ops.fori_loop(0, self.samples, add, sums)
+            elif variables:  # replicas cannot meet inside a loop of TensorFlow
+                for direction in range(self.samples):
+                    sums = add(direction, sums)
             noise.end()
             return value, [ops.cast(s, v.dtype) for s, v in zip(sums, variables, strict=True)]
 

@@ -21,7 +21,7 @@ LOSSES = {
     "multi": [2.343605, 2.0047846, 1.8475556],
     "policy": [-0.1776148, -0.2140402, -0.2421481],
     "search": [1.3204212, 1.1845472, 1.0996443],
-    "tea": [3.2273822, 2.604398, 2.5493898],
+    "tea": [3.1879363, 2.5143127, 2.4259],
     "zeroth": [1.335634, 1.3125335, 1.3108208],
     "adversarial_adversarial": [1.4073993, 1.258774, 1.196292],
     "adversarial_penalty": [1.3786436, 1.2495836, 1.1815236],
@@ -29,7 +29,7 @@ LOSSES = {
     "adversarial_multi": [2.5320301, 1.9969025, 1.8229351],
     "adversarial_policy": [-0.1681565, -0.2062328, -0.218379],
     "adversarial_search": [1.355783, 1.2016068, 1.1394632],
-    "adversarial_tea": [3.4608896, 2.687623, 2.6685379],
+    "adversarial_tea": [3.4386806, 2.6081545, 2.5553188],
     "adversarial_zeroth": [1.3536642, 1.3259526, 1.3238997],
     "penalty_adversarial": [1.3786436, 1.2495836, 1.1815236],
     "penalty_penalty": [1.3460522, 1.2323593, 1.163355],
@@ -37,7 +37,7 @@ LOSSES = {
     "penalty_multi": [3.3078246, 2.7200077, 1.8091227],
     "penalty_policy": [-0.1771816, -0.2173498, -0.2432559],
     "penalty_search": [1.3266366, 1.188742, 1.1120902],
-    "penalty_tea": [3.3888948, 2.625994, 2.5742376],
+    "penalty_tea": [3.3789101, 2.5371785, 2.4568603],
     "penalty_zeroth": [1.3449874, 1.3208206, 1.3187643],
     "vat_adversarial": [1.378027, 1.2527747, 1.1825795],
     "vat_penalty": [1.3457906, 1.2345911, 1.1631775],
@@ -45,7 +45,7 @@ LOSSES = {
     "vat_multi": [2.6891706, 1.9444804, 1.7858686],
     "vat_policy": [-0.1724398, -0.2179835, -0.2458503],
     "vat_search": [1.3292459, 1.1949495, 1.1201732],
-    "vat_tea": [3.2454619, 2.6842375, 2.6011426],
+    "vat_tea": [3.2822013, 2.6443326, 2.4859171],
     "vat_zeroth": [1.3447989, 1.3235862, 1.3220844],
 }
 each_case = pytest.mark.parametrize("case", table.CASES, ids=table.name_of)
@@ -135,22 +135,28 @@ import keras
 sys.path.insert(0, "tests")
 import combinations as table
 found = {}
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with table.the_same_draws():
-    for case in table.CASES:
-        mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    for case in [tuple(name.split("_")) for name in sys.argv[1:]]:
         with mirrored.scope():
             strategy = table.compiled(case, table.make(case))
         found[table.name_of(case)] = table.train(case, strategy, epochs=1)["loss"]
-        keras.backend.clear_session()
 print(json.dumps(found))
 """
 
 
+FEW = [(name,) for name in table.STRATEGIES]
+FEW += [("penalty", "zeroth"), ("vat", "adversarial"), ("adversarial", "multi")]
+
+
 @pytest.mark.once
-def test_two_devices_are_one():
+@pytest.mark.parametrize(
+    "cases", [FEW, pytest.param(table.CASES, marks=pytest.mark.slow)], ids=["few", "all"]
+)
+def test_two_devices_are_one(cases):
     """Each has a half of the batch; what is perturbed, combined and estimated is the whole's."""
     done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
+        [sys.executable, "-c", REPLICAS, *map(table.name_of, cases)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -158,9 +164,7 @@ def test_two_devices_are_one():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    for case in table.CASES:
-        name = table.name_of(case)
-        if "policy" in case:  # a replica draws for its half of the batch
-            assert found[name][0] == pytest.approx(LOSSES[name][0], abs=0.1)
-            continue
-        assert found[name][0] == pytest.approx(LOSSES[name][0], rel=1e-4, abs=1e-4), name
+    for name in map(table.name_of, cases):
+        # with policy gradients a replica draws for its half of the batch
+        tolerance = {"abs": 0.1} if "policy" in name else {"rel": 1e-4, "abs": 1e-4}
+        assert found[name][0] == pytest.approx(LOSSES[name][0], **tolerance), name
