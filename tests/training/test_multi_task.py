@@ -242,9 +242,8 @@ def test_a_penalty_around_is_added_as_it_is():
 
 
 def test_validation_and_evaluation_have_none_of_the_metrics():
-    strategy = compiled(
-        training.MultiTask(model_of(list)), metrics={name: ["mae"] for name in TASKS}
-    )
+    metrics = {name: ["mae"] for name in TASKS}
+    strategy = compiled(training.MultiTask(model_of(list)), metrics=metrics)
     history = fit(strategy, list(Y.values()), validation_data=(X, list(Y.values())))
     assert {name for name in history if "cosine" in name} == {
         "cosine_a_b", "cosine_a_c", "cosine_b_c"
