@@ -26,7 +26,7 @@ def arguments(tmp_path_factory):
         head(ROOT / "data" / f"reviews_{name}.tsv", folder / f"{name}.tsv", 24)
     return [
         *("--config-path", tiny.config_path, "--checkpoint-path", tiny.checkpoint_path),
-        *("--dict-path", tiny.dict_path, "--maxlen", 16, "--batch-size", 8, "--epochs", 1),
+        *("--dict-path", tiny.dict_path, "--maxlen", 16, "--batch-size", 12, "--epochs", 1),
         *("--train", folder / "train.tsv", "--valid", folder / "valid.tsv"),
     ]
 
@@ -37,13 +37,13 @@ def main(recipe, *arguments):
 
 @pytest.mark.eager
 def test_the_table_and_its_angles(recipe, arguments, tmp_path, capsys):
-    methods = ("alone", "geometric", "mixed")
+    methods = ("alone", "mixed")
     command = [*arguments, "--methods", *methods, "--output", tmp_path]
     main(recipe, *command)
     output = capsys.readouterr().out
     assert "24 training reviews, 24 held out" in output and "\n| mixed | " in output
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    assert [set(cell["figures"]) for cell in cells] == [{"sentiment"}, *[set(recipe.FIGURES)] * 2]
+    assert [set(cell["figures"]) for cell in cells] == [{"sentiment"}, *set(recipe.FIGURES)]
     assert all(-1 <= cell["figures"]["conflicting"] <= 1 for cell in cells[1:])
     for method in methods[1:]:
         assert (tmp_path / f"angles_{method}.png").stat().st_size > 1000
@@ -69,7 +69,8 @@ def test_labels_of_the_sample_data(recipe):
 
 
 def test_prior_losses_are_those_of_constants(recipe):
-    samples = [("", recipe.labels_of("好，" * n, label)) for n, label in ((1, 1), (2, 0), (3, 1))]
+    reviews = ((1, 1), (2, 0), (3, 1), (3, 0))
+    samples = [("", recipe.labels_of("，".join("好" * n), label)) for n, label in reviews]
     losses = recipe.prior_losses(samples)
     share = np.mean([labels["sentiment"] for _, labels in samples])
     assert losses[0] == pytest.approx(-share * np.log(share) - (1 - share) * np.log(1 - share))
@@ -89,7 +90,8 @@ def test_cosines_of_steps_from_means_of_epochs(recipe):
 
 
 def test_figures(recipe):
-    samples = [("", recipe.labels_of("好，" * n, label)) for n, label in ((1, 1), (2, 0), (2, 1))]
+    reviews = ((1, 1), (3, 0), (3, 1))
+    samples = [("", recipe.labels_of("，".join("好" * n), label)) for n, label in reviews]
     truth = {name: np.array([labels[name] for _, labels in samples]) for name in recipe.TASKS}
     scores = np.stack([truth["sentiment"] - 0.5, truth["strength"], truth["strict"] - 0.5], 1)
     found = recipe.measures(samples, scores)
