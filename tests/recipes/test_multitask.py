@@ -43,7 +43,7 @@ def test_the_table_and_its_angles(recipe, arguments, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "24 training reviews, 24 held out" in output and "\n| mixed | " in output
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
-    assert [set(cell["figures"]) for cell in cells] == [{"sentiment"}, *set(recipe.FIGURES)]
+    assert [set(cell["figures"]) for cell in cells] == [{"sentiment"}, set(recipe.FIGURES)]
     assert all(-1 <= cell["figures"]["conflicting"] <= 1 for cell in cells[1:])
     for method in methods[1:]:
         assert (tmp_path / f"angles_{method}.png").stat().st_size > 1000
