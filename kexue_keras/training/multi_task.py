@@ -275,9 +275,7 @@ def _check_main(main, combine):
 def _check_prior(prior, weighting):
     if weighting != "prior":
         if prior is not None:
-            raise ValueError(
-                f"`prior` must be None for `weighting={weighting!r}`. Received: {prior}"
-            )
+            raise ValueError(f"`prior` is of `weighting='prior'` alone. Received: {prior!r}")
         return
     if not isinstance(prior, (list, tuple)) or not all(
         isinstance(x, numbers.Real) and math.isfinite(x) and x > 0 for x in prior
@@ -292,7 +290,7 @@ def _check_gamma(gamma, weighting):
     if weighting != "generalized_mean":
         if gamma is not None:
             raise ValueError(
-                f"`gamma` must be None for `weighting={weighting!r}`. Received: {gamma}"
+                f"`gamma` is of `weighting='generalized_mean'` alone. Received: {gamma!r}"
             )
     elif not isinstance(gamma, numbers.Real) or not math.isfinite(gamma):
         raise ValueError(

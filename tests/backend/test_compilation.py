@@ -45,3 +45,12 @@ def test_jit_of_a_gradient():
     value, (gradient,) = run(ops.convert_to_tensor([3.0, 4.0]))
     assert float(value) == 19
     assert to_numpy(gradient).tolist() == [6, 16]
+
+
+def test_one_program_is_the_function():
+    run = backend.one_program(lambda x, y: (x + y, x * y))
+    found = run(ops.convert_to_tensor(X), ops.convert_to_tensor(2 * X))
+    for result, expected in zip(found, (3 * X, 2 * X**2), strict=True):
+        np.testing.assert_allclose(to_numpy(result), expected, rtol=1e-6)
+    inside = backend.jit(lambda x: run(x, x)[0])(ops.convert_to_tensor(X))
+    np.testing.assert_allclose(to_numpy(inside), 2 * X, rtol=1e-6)
