@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from contract import check_config, to_numpy
 from point_model import HESSIAN, ONES, SLOPE, point_model, position, quadratic
+from references.gradient_free import zeroth_order
 from strategy_models import (
     BATCH,
     LABELS,
@@ -60,6 +61,17 @@ def test_one_step_by_hand():
         total = [t + slope * x for t, x in zip(total, u, strict=True)]
     for x, w, gradient in zip(numpy_weights(model), before, total, strict=True):
         np.testing.assert_allclose(x, w - RATE * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_equals_the_reference():
+    model, start = point_model(1.0, -2.0), np.array([1.0, -2.0])
+    u = np.array([x for (x,) in directions(9, model, 4)])
+    strategy = training.ZerothOrder(model, 0.5, 4, seed=9)
+    strategy.compile(keras.optimizers.SGD(1.0), quadratic)
+    strategy.train_on_batch(ONES, ONES)
+    loss = lambda x: SLOPE @ x + x @ HESSIAN @ x / 2  # noqa: E731
+    expected = zeroth_order(loss, start, u, 0.5)
+    np.testing.assert_allclose(start - position(model), expected, rtol=1e-4)
 
 
 def test_on_a_quadratic_the_mean_is_the_gradient_whatever_sigma():
