@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from kexue_keras.losses.arguments import refuse_sample_weight
 from kexue_keras.ops import LOWEST
 
 
@@ -38,7 +37,8 @@ def sequence_crossentropy(token_ids, mask, logits):
     return _mean_crossentropy(token_ids[:, 1:], logits[:, :-1], mask[:, 1:])
 
 
-def _mean_crossentropy(labels, logits, mask):
+def _mean_crossentropy(labels, logits, mask, weights=1.0):
+    """Of texts whose tokens weigh `weights`, `(batch, 1)`; divided by the sum of the mask alone."""
     mask = ops.cast(mask, "float32")
     # what stands at masked positions must reach neither the loss nor, as 0 * inf, its gradient
     visible = mask > 0
@@ -46,7 +46,7 @@ def _mean_crossentropy(labels, logits, mask):
     logits = ops.maximum(ops.cast(logits, "float32"), LOWEST)
     logits = ops.where(visible[..., None], logits, 0.0)
     values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1e-9)
+    return ops.sum(values * mask * weights) / ops.maximum(ops.sum(mask), 1e-9)
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -57,12 +57,18 @@ class SequenceCrossentropy(keras.losses.Loss):
     nothing to shift. Compiled into a model this is the same number as `sequence_crossentropy` on
     the logits of all positions, at a fraction of the work.
 
+    A sample weight multiplies the losses of all tokens of a text; what they are divided by stays
+    the number of tokens in the batch. So weights of 1 change nothing, and negative ones make a text
+    less probable: the advantages of a policy gradient, see `training.SampledSequences`.
+
     Args:
         ignore_id: label that does not count.
 
     Call arguments:
         y_true: int, `(batch, targets)`.
         y_pred: logits, `(batch, targets, vocabulary)`.
+        sample_weight: None or float `(batch,)`; a ValueError if it is of another shape. Give tokens
+            that should not count the label `ignore_id`.
 
     Example:
 
@@ -79,13 +85,19 @@ class SequenceCrossentropy(keras.losses.Loss):
         self.ignore_id = ignore_id
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        refuse_sample_weight(
-            sample_weight,
-            "the mean runs over the tokens of the batch; give tokens that should not count the "
-            "label `ignore_id`",
-        )
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        return self.call(y_true, y_pred)
+        if sample_weight is None:
+            return self.call(y_true, y_pred)
+        weights = ops.convert_to_tensor(sample_weight)
+        if len(weights.shape) != 1:
+            raise ValueError(
+                "`sample_weight` must be of the shape (batch,), a weight for every text; give "
+                "tokens that should not count the label `ignore_id`. "
+                f"Received: sample_weight of shape {tuple(weights.shape)}"
+            )
+        visible = ops.not_equal(y_true, self.ignore_id)
+        weights = ops.cast(weights, "float32")[:, None]
+        return _mean_crossentropy(y_true, y_pred, visible, weights)
 
     def call(self, y_true, y_pred):
         return _mean_crossentropy(y_true, y_pred, ops.not_equal(y_true, self.ignore_id))

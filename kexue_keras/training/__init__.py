@@ -9,6 +9,7 @@ from kexue_keras.training.multi_task import MultiTask
 from kexue_keras.training.policy_gradient import PolicyGradient
 from kexue_keras.training.python_objective import PythonObjective, python_objective
 from kexue_keras.training.random_replacement import random_replacement
+from kexue_keras.training.sampled_sequences import SampledSequences
 from kexue_keras.training.strategy import Strategy
 from kexue_keras.training.tea_for_n import TeaForN
 from kexue_keras.training.virtual_adversarial_training import VirtualAdversarialTraining
@@ -21,6 +22,7 @@ __all__ = [
     "MultiTask",
     "PolicyGradient",
     "PythonObjective",
+    "SampledSequences",
     "Strategy",
     "TeaForN",
     "VirtualAdversarialTraining",

@@ -131,9 +131,24 @@ def test_class_equals_the_formula_and_is_registered():
     assert float(loss(np.full((2, 3), 9), logits)) == 0
 
 
-def test_class_refuses_sample_weights():
-    with pytest.raises(ValueError, match=r"`sample_weight`.*Received: .* shape \(2,\)"):
-        losses.SequenceCrossentropy()(np.ones((2, 3)), normal(2, 3, 4), np.ones(2))
+def test_class_weighs_texts_and_divides_by_all_tokens():
+    """Negative weights too; ones change no bit, and padding counts neither above nor below."""
+    loss = losses.SequenceCrossentropy()
+    labels = np.array([[5, 2, 0], [1, 0, 0], [3, 4, 6]])
+    logits = normal(3, 3, 11)
+    log = np.log(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
+    weights = np.array([2.0, -0.5, 0.0])
+    texts = [log[0, 0, 5] + log[0, 1, 2], log[1, 0, 1], log[2, range(3), [3, 4, 6]].sum()]
+    expected = -np.dot(weights, texts) / 6
+    np.testing.assert_allclose(to_numpy(loss(labels, logits, weights)), expected, rtol=1e-5)
+    assert float(loss(labels, logits, np.ones(3))) == float(loss(labels, logits))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1), ()])
+def test_class_refuses_weights_of_tokens(shape):
+    message = r"`sample_weight` must be of the shape \(batch,\).*Received"
+    with pytest.raises(ValueError, match=message):
+        losses.SequenceCrossentropy()(np.ones((2, 3)), normal(2, 3, 4), np.ones(shape))
 
 
 def targets_of(token_ids, mask):

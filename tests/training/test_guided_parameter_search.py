@@ -6,6 +6,7 @@ import pytest
 from contract import check_config, to_numpy
 from keras import ops
 from point_model import HESSIAN, ONES, SLOPE, point_model, position, quadratic
+from references.gradient_free import mgs_update
 from strategy_models import (
     BATCH,
     LABELS,
@@ -90,6 +91,26 @@ def test_one_step_by_hand(name):
     for k, (x, w) in enumerate(zip(numpy_weights(model), before, strict=True)):
         expected = w + sum(p * move[k] for p, move in zip(weights, moves, strict=True))
         np.testing.assert_allclose(x, expected, rtol=1e-3, atol=2e-4)
+
+
+def test_one_step_equals_the_reference():
+    model, start = point_model(0.4, -0.3), np.array([0.4, -0.3])
+    n, sigma, mixture, temperature = 6, 0.7, 0.4, 0.3
+    strategy = training.GuidedParameterSearch(
+        model, quadratic, n, sigma, mixture, temperature, seed=2
+    )
+    strategy.compile(sgd(), quadratic)
+    strategy.train_on_batch(ONES, ONES)
+    noise = SeededNoise(keras.random.SeedGenerator(2), 2, n)
+    loss = lambda x: SLOPE @ x + x @ HESSIAN @ x / 2  # noqa: E731
+    center = -(SLOPE + HESSIAN @ start)
+    guided = [float(noise.uniform(i, 1, ())) >= mixture for i in range(n)]
+    units = np.array([to_numpy(noise.normal(i, 0, (2,))) for i in range(n)], "float64")
+    candidates = sigma * units + np.outer(guided, center)
+    losses = [loss(start + x) for x in candidates]
+    expected = mgs_update(candidates, losses, loss(start), center, sigma, mixture, temperature)
+    assert 0 < sum(guided) < n
+    np.testing.assert_allclose(position(model) - start, expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from contract import check_config, to_numpy
 from keras import ops
+from references.gradient_free import policy_gradient_estimate
 from strategy_models import LABELS, TOKENS, adversarial, bag_of_words, fit, numpy_weights, penalty
 
 from kexue_keras import training
@@ -93,6 +94,17 @@ def test_one_step_by_hand(baseline, samples):
         expected[row] -= weight * (reward - b) * score / samples / 4
         mean += weight * reward / samples / 4
     assert loss == pytest.approx(-mean, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("baseline", [None, "mean", "optimal"])
+def test_one_step_equals_the_reference(baseline):
+    _, gradient = step(logits_model(), ROWS, TABLE, baseline=baseline, seed=8)
+    log_p = np.log(softmax(LOGITS)).astype("float32")
+    drawn = keras.random.categorical(log_p, 1, "int32", keras.random.SeedGenerator(8))
+    drawn = to_numpy(drawn)[:, 0]
+    rewards = TABLE[np.arange(4), drawn]
+    expected = -policy_gradient_estimate(LOGITS, drawn, rewards, baseline or "none")
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 

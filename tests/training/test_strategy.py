@@ -1,9 +1,6 @@
 """What holds of every strategy, and the base as Keras's own step."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -368,46 +365,3 @@ def test_a_model_of_frozen_weights_warns_as_keras_does():
     compiled(strategy)
     with pytest.warns(UserWarning, match="does not have any trainable weights"):
         fit(strategy, epochs=1)
-
-
-REPLICAS = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import contextlib, keras, numpy as np
-sys.path.insert(0, "tests")
-import strategy_models as m
-from kexue_keras import training
-kinds = [training.Strategy, m.adversarial, m.penalty]
-found = []
-for replicas in (1, 2):
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:replicas])
-    for make in kinds:
-        with mirrored.scope():
-            model = m.bag_of_words()
-            strategy = m.compiled(make(model), metrics=["accuracy"])
-        history = m.fit(strategy, epochs=2)
-        found.append([history, [w.tolist() for w in model.get_weights()]])
-print(json.dumps(found))
-"""
-
-
-@pytest.mark.once
-def test_two_replicas_are_one():
-    """Perturbation and penalty are those of the whole batch, of which a replica has a part."""
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    one, two = found[:3], found[3:]
-    for (history, weights), (expected, expected_weights) in zip(two, one, strict=True):
-        for name, values in expected.items():
-            assert history[name] == pytest.approx(values, rel=1e-5)
-        for x, y in zip(weights, expected_weights, strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)

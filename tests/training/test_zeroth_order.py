@@ -1,10 +1,16 @@
 """Zeroth order: the estimate by hand and on a quadratic; its passes leave no trace."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from contract import check_config, to_numpy
 from point_model import HESSIAN, ONES, SLOPE, point_model, position, quadratic
+from references.gradient_free import zeroth_order
 from strategy_models import (
     BATCH,
     LABELS,
@@ -55,6 +61,17 @@ def test_one_step_by_hand():
         total = [t + slope * x for t, x in zip(total, u, strict=True)]
     for x, w, gradient in zip(numpy_weights(model), before, total, strict=True):
         np.testing.assert_allclose(x, w - RATE * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_equals_the_reference():
+    model, start = point_model(1.0, -2.0), np.array([1.0, -2.0])
+    u = np.array([x for (x,) in directions(9, model, 4)])
+    strategy = training.ZerothOrder(model, 0.5, 4, seed=9)
+    strategy.compile(keras.optimizers.SGD(1.0), quadratic)
+    strategy.train_on_batch(ONES, ONES)
+    loss = lambda x: SLOPE @ x + x @ HESSIAN @ x / 2  # noqa: E731
+    expected = zeroth_order(loss, start, u, 0.5)
+    np.testing.assert_allclose(start - position(model), expected, rtol=1e-4)
 
 
 def test_on_a_quadratic_the_mean_is_the_gradient_whatever_sigma():
@@ -233,3 +250,56 @@ def test_the_config_and_what_is_refused():
             training.ZerothOrder(bag_of_words(), **options)
     with pytest.raises(ValueError, match="`model` must be no strategy for ZerothOrder"):
         training.ZerothOrder(strategy)
+
+
+REPLICAS = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+sys.path.insert(0, "tests")
+import strategy_models as m
+from kexue_keras import training
+def crossentropies(y, p):
+    return keras.losses.sparse_categorical_crossentropy(y, p, from_logits=True)
+def nothing(y, sampled):
+    return 0.0 * keras.ops.cast(sampled, "float32")
+def search(model):
+    options = {"sigma": 0.1, "temperature": 0.1, "seed": 0}
+    return training.GuidedParameterSearch(model, crossentropies, **options)
+def rewarded(model):
+    return training.PolicyGradient(keras.Sequential([model, keras.layers.Softmax()]), nothing)
+kinds = [lambda model: training.ZerothOrder(model, 0.1, 2, seed=0), search, rewarded]
+found = []
+for replicas in (1, 2):
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"][:replicas])
+    for kind in kinds:
+        with mirrored.scope():
+            model = m.bag_of_words(regularized=True)
+            strategy = kind(model)
+            loss = None if kind is rewarded else m.crossentropy()
+            strategy.compile(keras.optimizers.SGD(0.2), loss)
+        history = m.fit(strategy, epochs=2)
+        found.append([history["loss"], [w.tolist() for w in model.get_weights()]])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.once
+def test_two_replicas_are_one():
+    """The directions and candidates of both are the same, of which each sees a part of the batch;
+    so is what regularizers add to a policy gradient."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for (losses, weights), (expected, expected_weights) in zip(found[3:], found[:3], strict=True):
+        np.testing.assert_allclose(losses, expected, rtol=1e-4)
+        for x, y in zip(weights, expected_weights, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5)
