@@ -60,9 +60,8 @@ class GuidedParameterSearch(Strategy):
         guide_rate: $\eta$, positive: what the guide's gradient is multiplied by. The article has 1;
             a model that SGD trains at another rate wants that.
         importance: whether the weights have $1/q$.
-        seed: int, for the candidates; None takes one of Python's random generator. The state goes
-            on as that of dropout does: `experiments.run` saves it, Keras's weight files leave it
-            out.
+        seed: int, for the candidates; None takes one of Python's random generator. The state is
+            saved with the strategy.
         **kwargs: `name` and `trainable`.
 
     Raises:

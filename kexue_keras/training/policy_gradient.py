@@ -51,8 +51,8 @@ class PolicyGradient(Strategy):
             registered name may stand for it.
         baseline: "mean", "optimal" or None.
         samples: how many classes are drawn for an example.
-        seed: int, for the draws; None takes one of Python's random generator. The state goes on
-            as that of dropout does: `experiments.run` saves it, Keras's weight files leave it out.
+        seed: int, for the draws; None takes one of Python's random generator. The state is saved
+            with the strategy.
         **kwargs: `name` and `trainable`.
 
     Raises:

@@ -36,9 +36,8 @@ class ZerothOrder(Strategy):
         model: `keras.Model`. Any loss may be compiled, in `keras.ops` or by `python_objective`.
         sigma: deviation $\sigma$ of the weights, positive.
         samples: number $n$ of directions.
-        seed: int, for the directions; None takes one of Python's random generator. The state goes
-            on as that of dropout does: `experiments.run` saves it, Keras's weight files leave it
-            out.
+        seed: int, for the directions; None takes one of Python's random generator. The state is
+            saved with the strategy.
         **kwargs: `name` and `trainable`.
 
     Raises:
