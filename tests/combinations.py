@@ -170,12 +170,12 @@ def data(case):
     return NEXT if case[-1] == "tea" else LABELS
 
 
-def compiled(case, strategy, **options):
+def compiled(case, strategy, optimizer=None, **options):
     rate = {"search": 1.0, "policy": 1.0}.get(case[-1], 0.3)
     logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loss = {"multi": [logits, "mse"], "policy": None}.get(case[-1], logits)
     metrics = [[Updates()], []] if case[-1] == "multi" else [Updates()]
-    strategy.compile(keras.optimizers.SGD(rate), loss, metrics=metrics, **options)
+    strategy.compile(optimizer or keras.optimizers.SGD(rate), loss, metrics=metrics, **options)
     return strategy
 
 

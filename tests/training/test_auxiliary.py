@@ -26,9 +26,12 @@ def test_a_thousand_random_gram_matrices(n):
                 assert excess(gram, found, main) < 1e-6, (i, main)
 
 
-@pytest.mark.parametrize("n", [3, 8])
-def test_eagerly(n):
-    for i, gram in enumerate(gram_matrices(n, 10, seed=1)):
+MANY = [pytest.param(n, 250, marks=pytest.mark.slow) for n in (2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize(("n", "count"), [(3, 10), (8, 10), *MANY])
+def test_eagerly(n, count):
+    for i, gram in enumerate(gram_matrices(n, count, seed=1)):
         weights = np.insert(to_numpy(training.auxiliary_weights(gram, n - 1)), n - 1, 1.0)
         assert violation(gram, weights, [n - 1]) < 1e-6, i
 

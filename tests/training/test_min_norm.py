@@ -20,9 +20,12 @@ def test_a_thousand_random_gram_matrices(n):
             assert excess(gram, weights, range(n)) < 1e-6, i
 
 
-@pytest.mark.parametrize("n", [3, 8])
-def test_eagerly(n):
-    for i, gram in enumerate(gram_matrices(n, 10, seed=1)):
+MANY = [pytest.param(n, 250, marks=pytest.mark.slow) for n in (2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize(("n", "count"), [(3, 10), (8, 10), *MANY])
+def test_eagerly(n, count):
+    for i, gram in enumerate(gram_matrices(n, count, seed=1)):
         weights = to_numpy(training.min_norm_weights(gram))
         assert violation(gram, weights, range(n)) < 1e-6, i
 
