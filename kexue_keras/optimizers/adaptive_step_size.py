@@ -24,9 +24,10 @@ class AdaptiveStepSize(keras.optimizers.Optimizer):
     squared, and differs between weights. With `normalized=True` each gradient is divided by the
     root mean square of its weight first. Then the mean of the exponents over a weight is $\gamma$
     times the cosine between the two gradients, the scale of the loss does not matter, and 0.01
-    works widely. The paper normalizes, too; it has one scale for all weights, moved by the
-    alignment of gradients, apart from the gains, where here the mean of the gains' logarithms over
-    a weight is that scale. And it takes a moving average in the place of $g_{t-1}$: `average`.
+    works widely. By what the article and the paper's abstract say, the paper normalizes, too; it
+    has one scale for all weights, moved by the alignment of gradients, apart from the gains, where
+    here the mean of the gains' logarithms over a weight is that scale. And it takes a moving
+    average in the place of $g_{t-1}$: `average`.
 
     The form of the article is the default, since it is what the article derives; the normalized
     one is safer. Neither can overflow: a step changes a gain by the factor $e$ at most

@@ -60,7 +60,10 @@ def _the_same_draws():
 @each_case
 def test_losses_fall_and_are_the_same_on_every_backend(case):
     """With sample weights; a metric counts every batch once."""
-    history = table.train(case, table.compiled(case, table.make(case)))
+    # JAX has every operation compiled anyway; on TensorFlow tracing would be most of the time
+    eager = keras.backend.backend() == "tensorflow" and len(case) == 2
+    ways = {"run_eagerly": True, "jit_compile": False} if eager else {}
+    history = table.train(case, table.compiled(case, table.make(case), **ways))
     np.testing.assert_allclose(history["loss"], LOSSES[table.name_of(case)], rtol=1e-5, atol=1e-5)
     assert history["loss"][-1] < history["loss"][0]
     updates = next(values for name, values in history.items() if name.endswith("updates"))

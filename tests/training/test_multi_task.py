@@ -15,6 +15,8 @@ from strategy_models import adversarial, fill, numpy_weights, penalty, two_outpu
 
 from kexue_keras import training
 
+pytestmark = pytest.mark.eager  # with graphs, too, in test_combinations.py
+
 WAYS = [
     {"weighting": "equal"},
     {"weighting": "initial"},
