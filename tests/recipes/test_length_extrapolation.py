@@ -43,6 +43,7 @@ def model_of(recipe, arguments, scale, weights=None):
     return model
 
 
+@pytest.mark.eager
 def test_the_table_interrupted_and_continued(arguments, recipe, tmp_path, capsys):
     wanted = [*arguments, "--output", tmp_path]
     output = interrupt_after("sqrt_dim, length 32, seed 0", "length_extrapolation", *wanted)

@@ -265,6 +265,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.once
+@pytest.mark.slow  # test_combinations.py has the like of it
 def test_two_replicas_are_one():
     done = subprocess.run(
         [sys.executable, "-c", REPLICAS],

@@ -104,6 +104,7 @@ def train(strategy, optimizer="adam", **options):
     return fit(strategy, [TOKENS, SEGMENTS, TARGETS], LABELS)
 
 
+@pytest.mark.eager
 def test_one_step_is_teacher_forcing_bit_for_bit():
     found = []
     for make in (training.Strategy, lambda m: training.TeaForN(m, steps=1)):

@@ -287,6 +287,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.once
+@pytest.mark.slow  # test_combinations.py has the like of it
 def test_two_replicas_are_one():
     """The directions and candidates of both are the same, of which each sees a part of the batch;
     so is what regularizers add to a policy gradient."""
