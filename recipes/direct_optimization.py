@@ -13,8 +13,8 @@ Published: no figures in the articles. Our results, with their commands: recipes
 Articles: https://kexue.fm/archives/7737, https://kexue.fm/archives/7521 (MGS)
 
     python recipes/direct_optimization.py                              # the classifier, a minute
-    python recipes/direct_optimization.py --task math --seeds 0        # some minutes
-    python recipes/direct_optimization.py --task questions --seeds 0
+    python recipes/direct_optimization.py --optimize math --epochs 6       # some minutes
+    python recipes/direct_optimization.py --optimize questions --epochs 6
 """
 
 import dataclasses
@@ -55,10 +55,10 @@ FREE = ("output", "seeds", "methods")  # options that the cells do not depend on
 class Config(Table, NewModel, Files):
     """Prints the table methods x figures; what is measured already is not measured again."""
 
-    task: Literal["math", "questions", "classifier"] = "classifier"
+    optimize: Literal["math", "questions", "classifier"] = "classifier"
     """What to optimize; it has its own files and methods where none are given."""
-    epochs: int | None = None
-    """Passes by cross-entropy before the methods part; None: 20 for the classifier, else 6."""
+    epochs: int = 20
+    """Passes by cross-entropy before the methods part; 6 are enough for texts."""
     learning_rate: float = 2e-3
     """Adam's, of these passes."""
     fine_rate: float | None = None
@@ -286,19 +286,18 @@ class Reviews:
 
 
 def main(config):
-    files, methods, score = TASKS[config.task]
-    classifier = config.task == "classifier"
+    files, methods, score = TASKS[config.optimize]
+    classifier = config.optimize == "classifier"
     config = dataclasses.replace(
         config,
         train=config.train or (DATA / files.format("train"),),
         valid=config.valid or (DATA / files.format("valid"),),
         methods=config.methods or methods,
-        epochs=config.epochs or (20 if classifier else 6),
         fine_rate=config.fine_rate or (2e-3 if classifier else 2e-4),
-        output=config.output / config.task,
+        output=config.output / config.optimize,
     )
     check(config, methods=methods, rounds=1, prompts=1, texts=2, samples=1, characters=1)
-    run = {"math": Problems, "questions": Questions, "classifier": Reviews}[config.task](config)
+    run = {"math": Problems, "questions": Questions, "classifier": Reviews}[config.optimize](config)
     shown = {name: Figure(f"{score}, {name}") for name in ("before", "after")}
     compare_methods(config, FREE, lambda _, method, seed: run.measure(method, seed), shown)
 

@@ -41,7 +41,7 @@ def test_the_classifier_s_table(recipe, tmp_path, capsys):
 def test_writing(recipe, tmp_path, capsys, task, method):
     main(
         recipe,
-        *(*TINY, "--task", task, "--methods", method, "--num-hidden-layers", 1, "--limit", 16),
+        *(*TINY, "--optimize", task, "--methods", method, "--num-hidden-layers", 1, "--limit", 16),
         *("--evaluate-samples", 2, "--prompts", 2, "--texts", 2, "--max-target", 6),
         *("--output", tmp_path),
     )

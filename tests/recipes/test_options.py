@@ -26,7 +26,9 @@ def test_an_option_has_one_type_in_all_recipes(options):
 def test_options_without_which_nothing_is_compared_or_measured(options):
     for recipe, found in options.items():
         assert ("seeds" in found) == ("methods" in found) != ("seed" in found), recipe
-        assert ("solve" in found or "ask" in found or "beams" in found) == ("max_target" in found)
+        # what writes texts has beams, answers a question, or samples texts
+        writes = not {"solve", "ask", "beams", "texts"}.isdisjoint(found)
+        assert writes == ("max_target" in found), recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -23,7 +23,7 @@ def test_a_thousand_random_gram_matrices(n):
         for found, main in ((weights, [0]), (mixed[i], group)):
             assert violation(gram, found, main) < 1e-6, (i, main)
             if i < 30:
-                assert excess(gram, found, main) < 2e-5, (i, main)
+                assert excess(gram, found, main) < 1e-4, (i, main)
 
 
 MANY = [pytest.param(n, 250, marks=pytest.mark.slow) for n in (2, 4, 6, 8)]

@@ -15,8 +15,6 @@ from strategy_models import adversarial, fill, numpy_weights, penalty, two_outpu
 
 from kexue_keras import training
 
-pytestmark = pytest.mark.eager  # with graphs, too, in test_combinations.py
-
 WAYS = [
     {"weighting": "equal"},
     {"weighting": "initial"},
@@ -31,6 +29,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.eager  # with graphs, too, in test_combinations.py
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
 def test_steps_by_hand(way):
     model = model_of()
