@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from contract import to_numpy
-from gram_matrices import excess, gram_matrices, in_one_program, violation
+from gram_matrices import excess, gram_matrices, in_one_program, tolerance, violation
 from references import multitask
 
 from kexue_keras import training
@@ -21,9 +21,9 @@ def test_a_thousand_random_gram_matrices(n):
     for i, gram in enumerate(grams):
         weights = np.concatenate([[1.0], auxiliary[i]])
         for found, main in ((weights, [0]), (mixed[i], group)):
-            assert violation(gram, found, main) < 1e-6, (i, main)
+            assert violation(gram, found, main) < tolerance(i), (i, main)
             if i < 30:
-                assert excess(gram, found, main) < 1e-4, (i, main)
+                assert excess(gram, found, main) < max(1e-4, tolerance(i)), (i, main)
 
 
 MANY = [pytest.param(n, 250, marks=pytest.mark.slow) for n in (2, 4, 6, 8)]
@@ -33,7 +33,7 @@ MANY = [pytest.param(n, 250, marks=pytest.mark.slow) for n in (2, 4, 6, 8)]
 def test_eagerly(n, count):
     for i, gram in enumerate(gram_matrices(n, count, seed=1)):
         weights = np.insert(to_numpy(training.auxiliary_weights(gram, n - 1)), n - 1, 1.0)
-        assert violation(gram, weights, [n - 1]) < 1e-6, i
+        assert violation(gram, weights, [n - 1]) < tolerance(i), i
 
 
 def directions(n, size, count=60):
