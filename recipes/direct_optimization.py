@@ -121,8 +121,7 @@ class Writing:
     def start(self, seed):
         """A model after the first passes, its generator, and its figures; trained once a seed."""
         keras.utils.set_random_seed(seed)
-        arguments = {"application": "unilm", "with_mlm": "linear", "target_positions": True}
-        model = pretrained.new_model(self.config, self.tokenizer.vocab_size, **arguments)
+        model = pretrained.new_model(self.config, self.tokenizer.vocab_size, **seq2seq.UNILM)
         generator = Generator(model, self.tokenizer.end_id, self.config.max_target)
         if seed not in self.started:
             compile_model(model, SequenceCrossentropy(), self.config.learning_rate)

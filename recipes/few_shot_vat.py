@@ -26,15 +26,15 @@ from kexue_keras.experiments.command import AFTER_A_CELL, command
 import keras
 import numpy as np
 
-from kexue_keras import datasets, layers, training
+from kexue_keras import datasets, training
 from kexue_keras.experiments.buckets import buckets
 from kexue_keras.experiments.comparison import compare_methods
 from kexue_keras.experiments.few_shot import draw_labelled
-from kexue_keras.experiments.fitting import RateToZero, Snapshot, compile_model, fit
+from kexue_keras.experiments.fitting import Snapshot, compile_model, fit_to_zero_rate
 from kexue_keras.experiments.held_out import load_samples
 from kexue_keras.experiments.options import DATA, Files, SmallBert, Table, UsageError, check
 from kexue_keras.experiments.prediction import predict
-from kexue_keras.experiments.pretrained import load_bert, load_tokenizer
+from kexue_keras.experiments.pretrained import load_classifier, load_tokenizer
 from kexue_keras.experiments.tables import Figure
 
 METHODS = ("plain", "adversarial", "penalty", "vat")
@@ -97,9 +97,7 @@ class Classifier:
         self.config, self.method = config, method
         self.tokenizer = load_tokenizer(config)
         self.lengths = buckets(config.maxlen, step=32)
-        bert = load_bert(config)
-        first = layers.FirstToken(name="First")(bert.output)
-        model = keras.Model(bert.inputs, keras.layers.Dense(2, name="Label")(first))
+        model = load_classifier(config, 2)
         if method == "adversarial":
             model = training.AdversarialTraining(model, EMBEDDING, 0.5 * config.epsilon)
         elif method == "penalty":
@@ -139,8 +137,8 @@ class Classifier:
             augment=draw if mixed else None,
             drop_remainder=True,
         )
-        rate = RateToZero(self.config.learning_rate, self.config.epochs * len(batches))
-        fit(self.model, batches, self.config.epochs, callbacks=[rate], verbose=0)
+        rate, epochs = self.config.learning_rate, self.config.epochs
+        fit_to_zero_rate(self.model, batches, rate, epochs)
 
     def scores(self, texts):
         """How much rather "good" than "bad", a number for each text."""

@@ -33,12 +33,11 @@ import numpy as np
 
 from kexue_keras import backend, datasets, layers, training
 from kexue_keras.experiments.comparison import compare_methods
-from kexue_keras.experiments.fitting import compile_model, fit
+from kexue_keras.experiments.fitting import StepValues, train_to_zero_rate
 from kexue_keras.experiments.held_out import load_samples
 from kexue_keras.experiments.options import DATA, Files, SmallBert, Table, UsageError, check
 from kexue_keras.experiments.prediction import predict
 from kexue_keras.experiments.pretrained import load_bert, load_tokenizer
-from kexue_keras.experiments.schedules import linear
 from kexue_keras.experiments.tables import Figure
 from kexue_keras.files import replacing
 from kexue_keras.metrics import spearman
@@ -195,41 +194,20 @@ class Reader:
             text, labels = sample
             return self.encode(text), {name: labels[name] for name in self.model.output_names}
 
-        config, strategy = self.config, self.strategy()
-        size = min(config.batch_size, len(self.train))
-        arguments = {"seed": self.seed, "drop_remainder": True}
-        batches = datasets.Batches(self.train, encode, size, self.lengths, **arguments)
         classify = keras.losses.BinaryCrossentropy(from_logits=True)
         losses = {
             name: "mse" if name == "strength" else classify for name in self.model.output_names
         }
-        rate = linear(config.learning_rate, config.epochs * len(batches))
-        compile_model(strategy, losses, rate, clipnorm=None)
-        angles = Angles()
-        fit(strategy, batches, config.epochs, callbacks=[angles], verbose=0)
-        return angles.cosines
+        names = {pair: "_".join(("cosine", *tasks)) for pair, tasks in PAIRS.items()}
+        angles = StepValues(() if self.method == "alone" else names.values())
+        arguments = self.strategy(), losses, self.train, encode, self.lengths, self.seed
+        options = {"clipnorm": None, "callbacks": [angles], "verbose": 0}
+        train_to_zero_rate(self.config, *arguments, **options)
+        return {pair: angles.values.get(name, []) for pair, name in names.items()}
 
     def scores(self, samples):
         """Scores `(reviews, 3)`: of sentiment, of strength, and the shared one."""
         return predict(self.scorer, [self.encode(text) for text, _ in samples], self.lengths)
-
-
-class Angles(keras.callbacks.Callback):
-    """Notes the cosines of the pairs of gradients in every step: Keras has the epoch's means."""
-
-    def __init__(self):
-        super().__init__()
-        self.cosines = {pair: [] for pair in PAIRS}
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._sums = dict.fromkeys(PAIRS, 0.0)
-
-    def on_train_batch_end(self, batch, logs=None):
-        for pair, (first, second) in PAIRS.items():
-            if f"cosine_{first}_{second}" in logs:
-                total = float(logs[f"cosine_{first}_{second}"]) * (batch + 1)
-                self.cosines[pair].append(total - self._sums[pair])
-                self._sums[pair] = total
 
 
 # ---- evaluation

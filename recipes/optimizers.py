@@ -30,15 +30,15 @@ import numpy as np
 from keras import ops
 from matplotlib.figure import Figure as Picture
 
-from kexue_keras import backend, datasets, layers
+from kexue_keras import backend, datasets
 from kexue_keras.experiments import schedules
 from kexue_keras.experiments.buckets import buckets
 from kexue_keras.experiments.comparison import compare_methods
-from kexue_keras.experiments.fitting import Snapshot, fit
+from kexue_keras.experiments.fitting import Snapshot, StepValues, fit
 from kexue_keras.experiments.held_out import load_samples
 from kexue_keras.experiments.options import DATA, HeldOut, SmallBert, Table, check
 from kexue_keras.experiments.prediction import predict
-from kexue_keras.experiments.pretrained import load_bert, load_tokenizer
+from kexue_keras.experiments.pretrained import load_classifier, load_tokenizer
 from kexue_keras.experiments.tables import Figure, markdown_table
 from kexue_keras.files import replacing, write_text
 from kexue_keras.optimizers import AdaFactor, AdaptiveStepSize, ExponentiatedGradient, SoftClipping
@@ -225,22 +225,7 @@ def show_memory(config):
 def build_model(config):
     """A classifier of reviews, two logits from [CLS]."""
     keras.utils.set_random_seed(0)
-    bert = load_bert(config, num_hidden_layers=config.blocks)
-    vector = layers.FirstToken()(bert.output)
-    return keras.Model(bert.inputs, keras.layers.Dense(2, name="Label")(vector))
-
-
-class StepLosses(keras.callbacks.Callback):
-    """Takes the loss of every step; Keras tells the mean of the epoch so far."""
-
-    def __init__(self):
-        super().__init__()
-        self.losses, self._sum = [], 0.0
-
-    def on_train_batch_end(self, batch, logs=None):
-        total = (batch + 1) * float(logs["loss"])
-        self.losses.append(total - (self._sum if batch else 0.0))
-        self._sum = total
+    return load_classifier(config, 2, num_hidden_layers=config.blocks)
 
 
 class Trainer:
@@ -275,10 +260,10 @@ class Trainer:
         self.start.restore(np.random.default_rng(seed))
         kernel = self.model.get_layer("Label").kernel
         kernel.assign(keras.initializers.GlorotUniform(seed)(kernel.shape))
-        taken, epochs = StepLosses(), self.config.epochs
+        taken, epochs = StepValues(["loss"]), self.config.epochs
         history = fit(self.model, self.batches(seed), epochs, callbacks=[taken]).history
         path = self.config.output / f"{method}-{seed}.json"
-        write_text(path, json.dumps(taken.losses) + "\n")
+        write_text(path, json.dumps(taken.values["loss"]) + "\n")
         rows = [self.encode(review)[0] for review in self.valid]
         logits = predict(self.model, rows, self.lengths)
         right = np.argmax(logits, -1) == np.array([label for _, label in self.valid])

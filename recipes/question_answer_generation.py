@@ -26,7 +26,7 @@ import numpy as np
 
 from kexue_keras import datasets
 from kexue_keras.datasets.lines import read_lines, read_objects
-from kexue_keras.datasets.pieces import piece_with_answer
+from kexue_keras.datasets.pieces import with_pieces
 from kexue_keras.decoding import Generator
 from kexue_keras.experiments import seq2seq
 from kexue_keras.experiments.held_out import load_samples, sizes_of
@@ -75,19 +75,15 @@ def load_questions(config):
     """Training samples, and the held-out ones by name; the parts share no passage and, as WebQA has
     one question for many passages, no question."""
     train, valid = load_samples(config, datasets.load_qa, ["passage", "question"])
-    train = cut(train, config)
-    valid = {name: cut(questions, config) for name, questions in valid.items()}
+    train = with_pieces(train, config.max_passage - 2)
+    valid = {
+        name: with_pieces(questions, config.max_passage - 2) for name, questions in valid.items()
+    }
     for name, samples in [("train", train), *valid.items()]:
         if not samples:
             holds = f"`max_passage` {config.max_passage} leaves no piece that holds an answer"
             raise UsageError(f"{holds}. Received: {name}")
     return train, valid
-
-
-def cut(questions, config):
-    """`(piece, answer, question)`: every question with the piece of its passage that answers it."""
-    found = [(piece_with_answer(q, config.max_passage - 2), q["question"]) for q in questions]
-    return [(*piece, question) for piece, question in found if piece is not None]
 
 
 class Encoder:
@@ -201,11 +197,6 @@ def contains(ids, part):
     return any(ids[i : i + len(part)] == part for i in range(len(ids) - len(part) + 1))
 
 
-def plain(text):
-    """A text as the tokenizer leaves it: without capitals and blanks."""
-    return "".join(text.lower().split())
-
-
 def evaluate(writer, valid, topk=1, samples=None, show=0, progress=False):
     """Measures of the questions given gold answers, and of sampled pairs, by held-out set."""
     figures = {}
@@ -213,7 +204,7 @@ def evaluate(writer, valid, topk=1, samples=None, show=0, progress=False):
         rows = rows[: samples or None]
         passages, answers, gold = zip(*rows, strict=True)
         found = writer.questions(passages, answers, topk, progress)
-        texts = [plain(text) for text in gold], [plain(text) for text in found]
+        texts = [seq2seq.plain(text) for text in gold], [seq2seq.plain(text) for text in found]
         figures[f"{name}_rouge_l"] = float(np.mean([*map(rouge_l, *texts)]))
         figures[f"{name}_bleu"] = bleu(*texts)
         figures[f"{name}_perplexity"] = writer.perplexity(rows)

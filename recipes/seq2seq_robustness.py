@@ -28,12 +28,12 @@ from kexue_keras.experiments.command import AFTER_A_CELL, command
 import numpy as np
 
 from kexue_keras import datasets, training
-from kexue_keras.datasets.pieces import piece_with_answer
+from kexue_keras.datasets.pieces import with_pieces
 from kexue_keras.decoding import Generator
 from kexue_keras.experiments import seq2seq
 from kexue_keras.experiments.buckets import buckets
 from kexue_keras.experiments.comparison import compare_methods
-from kexue_keras.experiments.fitting import RateToZero, Snapshot, compile_model, fit
+from kexue_keras.experiments.fitting import Snapshot, compile_model, fit_to_zero_rate
 from kexue_keras.experiments.held_out import load_samples
 from kexue_keras.experiments.options import DATA, HeldOut, SmallBert, Table, UsageError, check
 from kexue_keras.experiments.prediction import by_length
@@ -87,7 +87,9 @@ class Config(Table, SmallBert, HeldOut):
 def load_questions(config):
     """Training and held-out `(piece of passage, answer, question)`; no passage is in both."""
     train, valid = load_samples(config, datasets.load_qa, ["passage"])
-    train, valid = (cut(part, config) for part in (train, sum(valid.values(), [])))
+    train, valid = (
+        with_pieces(part, config.max_passage - 2) for part in (train, sum(valid.values(), []))
+    )
     for name, part in (("train", train), ("valid", valid)):
         if not part:
             raise UsageError(
@@ -95,16 +97,6 @@ def load_questions(config):
                 f"{config.max_passage}, with none in {name}"
             )
     return train, valid[: config.evaluate_samples or None]
-
-
-def cut(questions, config):
-    found = [(piece_with_answer(q, config.max_passage - 2), q["question"]) for q in questions]
-    return [(*piece, question) for piece, question in found if piece is not None]
-
-
-def plain(text):
-    """A text as the tokenizer leaves it: without capitals and blanks."""
-    return "".join(text.lower().split())
 
 
 # ---- models
@@ -117,13 +109,7 @@ class Writer:
         self.config, self.method = config, method
         self.tokenizer, kept = seq2seq.load_tokenizer(config)
         self.maxlen = config.max_passage + config.max_answer + config.max_target + 2
-        bert = load_bert(
-            config,
-            application="unilm",
-            with_mlm="linear",
-            target_positions=True,
-            keep_tokens=kept,
-        )
+        bert = load_bert(config, keep_tokens=kept, **seq2seq.UNILM)
         self.model = bert
         if method == "gradient_penalty":
             self.model = training.GradientPenalty(bert, "Embedding-Token", config.penalty)
@@ -166,8 +152,7 @@ class Writer:
             augment=replace if replacing else None,
             drop_remainder=True,
         )
-        rate = RateToZero(config.learning_rate, config.epochs * len(batches))
-        fit(self.model, batches, config.epochs, callbacks=[rate], verbose=0)
+        fit_to_zero_rate(self.model, batches, config.learning_rate, config.epochs)
 
     def questions(self, pairs, topk):
         """A question for each `(passage, answer)`."""
@@ -187,9 +172,9 @@ def measure(writers, train, valid, experiment, method, seed):
     """Rouge-L and BLEU with every beam, of one method with one seed."""
     writer, figures = writers(method), {}
     writer.train(train, seed)
-    gold = [plain(question) for *_, question in valid]
+    gold = [seq2seq.plain(question) for *_, question in valid]
     for beam in writer.config.beams:
-        found = [plain(text) for text in writer.questions([s[:2] for s in valid], beam)]
+        found = [seq2seq.plain(text) for text in writer.questions([s[:2] for s in valid], beam)]
         figures[f"rouge_l_{beam}"] = float(np.mean([*map(rouge_l, gold, found)]))
         figures[f"bleu_{beam}"] = bleu(gold, found)
     for (_, answer, _), expected, text in list(zip(valid, gold, found, strict=True))[:3]:

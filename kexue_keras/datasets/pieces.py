@@ -1,6 +1,6 @@
 """Passages cut into pieces that hold an answer. No deep-learning framework is imported."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kexue_keras.tokenizers.segments import segment
@@ -29,3 +29,22 @@ def piece_with_answer(question: Mapping[str, Any], size: int) -> tuple[str, str]
         if answer is not None:
             found.append((sum(pair in piece for pair in shared), piece, answer))
     return max(found, key=lambda row: row[0])[1:] if found else None
+
+
+def with_pieces(questions: Iterable[Mapping[str, Any]], size: int) -> list[tuple[str, str, str]]:
+    """`(piece, answer, question)`: every question with the piece of its passage that answers it.
+
+    Questions that no piece answers are left out.
+
+    Args:
+        questions: of `load_qa`.
+        size: most characters of a piece.
+
+    Example:
+
+    >>> question = {"passage": "一二三四五。六七八九十。", "question": "七八？", "answers": ["九"]}
+    >>> with_pieces([question], 8)
+    [('六七八九十。', '九', '七八？')]
+    """
+    found = [(piece_with_answer(q, size), q["question"]) for q in questions]
+    return [(*piece, question) for piece, question in found if piece is not None]

@@ -13,11 +13,11 @@ import random
 import keras
 import numpy as np
 
-from kexue_keras import backend, datasets, layers, models
+from kexue_keras import backend, datasets, models
 from kexue_keras.experiments import fitting, prediction
 from kexue_keras.experiments.buckets import buckets
 from kexue_keras.experiments.options import SmallBert, Table
-from kexue_keras.experiments.pretrained import load_bert, load_tokenizer
+from kexue_keras.experiments.pretrained import load_bert, load_classifier, load_tokenizer
 from kexue_keras.losses import SequenceCrossentropy
 from kexue_keras.patterns import RandomMask, Verbalizer
 from kexue_keras.tokenizers.vocabulary import is_special
@@ -86,11 +86,8 @@ class FewShot:
         """The pretrained BERT with a new layer on [CLS]."""
 
         def build():
-            bert = load_bert(self.options)
-            first = layers.FirstToken(name="First")(bert.output)
-            labels = keras.layers.Dense(len(self.labels), name="Label")(first)
             loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-            return keras.Model(bert.inputs, labels), loss
+            return load_classifier(self.options, len(self.labels)), loss
 
         model = self._fresh("classifier", build, seed)
         kernel = model.get_layer("Label").kernel
@@ -112,8 +109,7 @@ class FewShot:
         batches = datasets.Batches(
             samples, encode, size, self.buckets, seed=seed, drop_remainder=True, **arguments
         )
-        rate = fitting.RateToZero(self.options.learning_rate, epochs * len(batches))
-        fitting.fit(model, batches, epochs, callbacks=[rate], verbose=0)
+        fitting.fit_to_zero_rate(model, batches, self.options.learning_rate, epochs)
 
     def train_to_fill(self, model, pattern, labelled, texts, epochs, seed):
         """Masked-LM training: labelled texts in the pattern, the others as they are.

@@ -71,6 +71,7 @@ def train_to_zero_rate(
     clipnorm=1.0,
     schedule=schedules.linear,
     verbose=None,
+    callbacks=(),
     **more,
 ):
     """Compiles and trains a model: Adam, its rate falling to zero.
@@ -85,7 +86,7 @@ def train_to_zero_rate(
         lengths: the lengths to pad to.
         clipnorm: largest norm of a weight's gradient, or None.
         schedule: the learning rate; takes its largest value and the number of steps.
-        verbose: see `fit`.
+        verbose, callbacks: see `fit`.
     """
     size = min(options.batch_size, len(samples))
     batches = datasets.Batches(
@@ -93,7 +94,20 @@ def train_to_zero_rate(
     )
     rate = schedule(options.learning_rate, options.epochs * len(batches))
     compile_model(model, loss, rate, clipnorm)
-    fit(model, batches, options.epochs, verbose=verbose)
+    fit(model, batches, options.epochs, callbacks=callbacks, verbose=verbose)
+
+
+def fit_to_zero_rate(model, batches, rate, epochs):
+    """Trains a model that was compiled once, its rate falling to zero, without a progress bar.
+
+    Args:
+        model: compiled.
+        batches: `datasets.Batches`.
+        rate: the first learning rate.
+        epochs: their number.
+    """
+    callback = RateToZero(rate, epochs * len(batches))
+    fit(model, batches, epochs, callbacks=[callback], verbose=0)
 
 
 class RateToZero(keras.callbacks.Callback):
@@ -114,6 +128,25 @@ class RateToZero(keras.callbacks.Callback):
         backend.sync_variables(self.model)
         done = int(self.model.optimizer.iterations)
         self.model.optimizer.learning_rate = self.rate * (1 - done / self.steps)
+
+
+class StepValues(keras.callbacks.Callback):
+    """Takes the logs of every step, in `values`; Keras tells the means of the epoch so far.
+
+    Args:
+        names: of the logs.
+    """
+
+    def __init__(self, names):
+        super().__init__()
+        self.values = {name: [] for name in names}
+        self._sums = dict.fromkeys(self.values, 0.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, values in self.values.items():
+            total = float(logs[name]) * (batch + 1)
+            values.append(total - (self._sums[name] if batch else 0.0))
+            self._sums[name] = total
 
 
 class EpochTimer(keras.callbacks.Callback):

@@ -1,5 +1,8 @@
 """The pretrained BERT of the options, and its tokenizer."""
 
+import keras
+
+from kexue_keras import layers
 from kexue_keras.experiments.options import UsageError
 from kexue_keras.models import build_transformer_model
 from kexue_keras.tokenizers import Tokenizer
@@ -48,6 +51,19 @@ def load_bert(options, **arguments):
         attention_dropout_rate=options.dropout,
         **arguments,
     )
+
+
+def load_classifier(options, labels, **arguments):
+    """The pretrained BERT with a new layer "Label" on [CLS]: logits `(batch, labels)`.
+
+    Args:
+        options: `options.Pretrained`.
+        labels: their number.
+        arguments: others of `build_transformer_model`.
+    """
+    bert = load_bert(options, **arguments)
+    first = layers.FirstToken(name="First")(bert.output)
+    return keras.Model(bert.inputs, keras.layers.Dense(labels, name="Label")(first))
 
 
 def new_model(options, vocab_size, **arguments):

@@ -23,6 +23,8 @@ from kexue_keras.tokenizers import Tokenizer, load_vocab
 from kexue_keras.tokenizers.vocabulary import is_ideograph
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+UNILM = {"application": "unilm", "with_mlm": "linear", "target_positions": True}
+"""Arguments of `build_transformer_model` for a model of `arrays`."""
 
 
 @dataclasses.dataclass
@@ -76,6 +78,15 @@ def arrays(source, target):
     return (source + target, [0] * len(source) + [1] * len(target), positions), target
 
 
+def plain(text):
+    """A text as the tokenizer leaves it: without capitals and blanks.
+
+    >>> plain("NBA 是 什么？")
+    'nba是什么？'
+    """
+    return "".join(text.lower().split())
+
+
 def seed_and_precision(options):
     """Begins a run of the options: seeds all random generators, sets the dtype policy."""
     keras.utils.set_random_seed(options.seed)
@@ -85,10 +96,9 @@ def seed_and_precision(options):
 def build_model(options, tokenizer, keep_tokens=None):
     """The UniLM of the options: pretrained or new, seeded, under their precision."""
     seed_and_precision(options)
-    arguments = {"application": "unilm", "with_mlm": "linear", "target_positions": True}
     if options.config_path is not None:
-        return pretrained.load_bert(options, keep_tokens=keep_tokens, **arguments)
-    return pretrained.new_model(options, tokenizer.vocab_size, **arguments)
+        return pretrained.load_bert(options, keep_tokens=keep_tokens, **UNILM)
+    return pretrained.new_model(options, tokenizer.vocab_size, **UNILM)
 
 
 def prepare(options, texts=()):

@@ -10,6 +10,7 @@ from kexue_keras.experiments.fitting import (
     EpochTimer,
     RateToZero,
     Snapshot,
+    StepValues,
     compile_model,
     fit,
     train_to_zero_rate,
@@ -100,3 +101,18 @@ def test_fit_keeps_the_order_of_the_batches_and_goes_on_with_an_epoch():
         assert len(timer.seconds) == 3 and min(timer.seconds) > 0
         for a, b in zip(model.get_weights(), expected.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.once
+def test_values_of_steps_from_means_of_epochs():
+    taken = StepValues(["loss", "cosine"])
+    for epoch in ([0.5, -0.25, 1.0], [0.1, 0.3]):
+        for i in range(len(epoch)):
+            mean = float(np.mean(epoch[: i + 1]))
+            taken.on_train_batch_end(i, {"loss": mean, "cosine": -mean})
+    np.testing.assert_allclose(taken.values["loss"], [0.5, -0.25, 1.0, 0.1, 0.3])
+    np.testing.assert_allclose(taken.values["cosine"], [-0.5, 0.25, -1.0, -0.1, -0.3])
+    taken = StepValues(["loss"])
+    for batch, mean in [(0, 4.0), (1, 3.0), (2, 3.0), (0, 1.0), (1, 2.0)]:
+        taken.on_train_batch_end(batch, {"loss": mean})
+    np.testing.assert_allclose(taken.values["loss"], [4, 2, 3, 1, 3])

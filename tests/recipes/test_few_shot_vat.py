@@ -52,11 +52,11 @@ def test_the_table_is_measured_once(arguments, recipe, tmp_path, capsys):
 def test_vat_sees_a_text_without_a_label_beside_each_with_one(arguments, recipe, monkeypatch):
     seen = []
 
-    def fit(model, batches, epochs, **options):
+    def fit(model, batches, rate, epochs):
         batches.epoch = 1
         seen.extend(batches[i] for i in range(len(batches)))
 
-    monkeypatch.setattr(recipe, "fit", fit)
+    monkeypatch.setattr(recipe, "fit_to_zero_rate", fit)
     classifier = recipe.Classifier(config_of(recipe, *arguments), "vat")
     labelled = [(f"好{i}", i % 2) for i in range(8)]
     classifier.train(labelled, ["不"], seed=1)

@@ -77,18 +77,6 @@ def test_prior_losses_are_those_of_constants(recipe):
     assert losses[1] == pytest.approx(np.var([labels["strength"] for _, labels in samples]))
 
 
-def test_cosines_of_steps_from_means_of_epochs(recipe):
-    angles = recipe.Angles()
-    for epoch in ([0.5, -0.25, 1.0], [0.1, 0.3]):
-        angles.on_epoch_begin(0)
-        for i in range(len(epoch)):
-            mean = float(np.mean(epoch[: i + 1]))
-            logs = {"cosine_sentiment_strength": mean, "cosine_lenient_strict": -mean}
-            angles.on_train_batch_end(i, logs)
-    assert angles.cosines["related"] == pytest.approx([0.5, -0.25, 1.0, 0.1, 0.3])
-    assert angles.cosines["conflicting"] == pytest.approx([-0.5, 0.25, -1.0, -0.1, -0.3])
-
-
 def test_figures(recipe):
     reviews = ((1, 1), (3, 0), (3, 1))
     samples = [("", recipe.labels_of("，".join("好" * n), label)) for n, label in reviews]

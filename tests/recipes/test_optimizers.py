@@ -98,13 +98,6 @@ def test_descents(recipe, tmp_path, capsys):
         assert (path > 0).all()
 
 
-def test_losses_of_steps_from_means(recipe):
-    taken = recipe.StepLosses()
-    for batch, mean in [(0, 4.0), (1, 3.0), (2, 3.0), (0, 1.0), (1, 2.0)]:
-        taken.on_train_batch_end(batch, {"loss": mean})
-    np.testing.assert_allclose(taken.losses, [4, 2, 3, 1, 3])
-
-
 def test_errors(recipe, arguments):
     with pytest.raises(ValueError, match="`methods` must be among.*'magic'"):
         recipe.main(recipe.Config(methods=("magic",)))
