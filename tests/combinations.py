@@ -9,6 +9,7 @@ from unittest import mock
 import keras
 import numpy as np
 from keras import ops
+from strategy_models import Updates
 
 from kexue_keras import layers, losses, models, training
 
@@ -147,21 +148,6 @@ def make(case):
     for name in reversed(case):
         model = STRATEGIES[name](model)
     return model
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Updates(keras.metrics.Metric):
-    """Counts its updates."""
-
-    def __init__(self, name="updates", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.count = self.add_weight(initializer="zeros", name="count")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        self.count.assign_add(1.0)
-
-    def result(self):
-        return self.count + 0
 
 
 def data(case):

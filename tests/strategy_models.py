@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kexue_keras import models, training
+from kexue_keras.experiments.run import Run
 from kexue_keras.layers import Embedding
 
 RNG = np.random.default_rng(0)
@@ -136,6 +137,49 @@ def fit(model, inputs=TOKENS, labels=LABELS, epochs=EPOCHS, **options):
     return model.fit(
         inputs, labels, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, **options
     ).history
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Updates(keras.metrics.Metric):
+    """Counts its updates."""
+
+    def __init__(self, name="updates", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.count = self.add_weight(initializer="zeros", name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return self.count + 0
+
+
+def run(strategy, directory=None, epochs=2):
+    """Trains a compiled strategy, from where `directory` stands if there is one.
+
+    Returns:
+        The losses of the epochs, and the values of all variables.
+    """
+    callbacks, start = [], 0
+    if directory is not None:
+        callbacks = [Run(directory, {}, evaluate=dict, monitor="loss")]
+        start = callbacks[0].resume(strategy)
+    history = fit(strategy, epochs=epochs, initial_epoch=start, callbacks=callbacks)
+    return history["loss"], [keras.ops.convert_to_numpy(v.value) for v in strategy.variables]
+
+
+def assert_the_rest_of(undisturbed, found):
+    """`run` resumed after an epoch gives what is left of the undisturbed one, bit for bit."""
+    assert found[0] == undisturbed[0][1:]
+    for x, y in zip(found[1], undisturbed[1], strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+# around a strategy; so small that no weight of float32 changes
+BARELY_AROUND = {
+    "adversarial": lambda strategy: adversarial(strategy, epsilon=1e-30),
+    "penalty": lambda strategy: penalty(strategy, weight=1e-30),
+}
 
 
 def numpy_weights(model):

@@ -1,16 +1,12 @@
 """Both forms of clipping, their norm, and what is around and inside."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from contract import check_config, check_serialization, to_numpy
 from optimizer_runs import assert_path, check_optimizer, steps, variables_of
 from strategy_models import bag_of_words, compiled, fit, numpy_weights
+from two_devices import run_on_two_devices
 
 from kexue_keras.optimizers import AdaFactor, SoftClipping
 
@@ -232,12 +228,6 @@ def test_errors():
 
 
 REPLICAS = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-sys.path.insert(0, "tests")
 import strategy_models as m
 from kexue_keras import optimizers
 found = []
@@ -257,15 +247,7 @@ print(json.dumps(found))
 @pytest.mark.once
 def test_two_replicas_are_one():
     """The norm is that of the whole batch, of which a replica has a part."""
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = run_on_two_devices(REPLICAS)
     for weights, expected in zip(found[2:], found[:2], strict=True):
         for x, y in zip(weights, expected, strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)

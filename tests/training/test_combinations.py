@@ -1,15 +1,13 @@
 """Every training strategy, and every pair of them, through the same list of checks."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import combinations as table
 import keras
 import numpy as np
 import pytest
 from contract import to_numpy
+from two_devices import run_on_two_devices
 
 from kexue_keras import training
 
@@ -163,12 +161,6 @@ def test_a_pair_without_sense_is_refused_by_name(case):
 
 
 REPLICAS = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-sys.path.insert(0, "tests")
 import combinations as table
 found = {}
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -191,15 +183,7 @@ FEW += [("penalty", "zeroth"), ("vat", "adversarial"), ("adversarial", "multi")]
 )
 def test_two_devices_are_one(cases):
     """Each has a half of the batch; what is perturbed, combined and estimated is the whole's."""
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, *map(table.name_of, cases)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = run_on_two_devices(REPLICAS, *map(table.name_of, cases))
     for name in map(table.name_of, cases):
         # with policy gradients a replica draws for its half of the batch
         tolerance = {"abs": 0.1} if "policy" in name else {"rel": 1e-4, "abs": 1e-4}

@@ -8,21 +8,21 @@ from keras import ops
 from point_model import HESSIAN, ONES, SLOPE, point_model, position, quadratic
 from references.gradient_free import mgs_update
 from strategy_models import (
+    BARELY_AROUND,
     BATCH,
     LABELS,
     TOKENS,
     WEIGHTS,
-    adversarial,
+    assert_the_rest_of,
     bag_of_words,
     compiled,
     fit,
     numpy_weights,
-    penalty,
+    run,
     value_and_gradients,
 )
 
 from kexue_keras import training
-from kexue_keras.experiments.run import Run
 from kexue_keras.training.guided_parameter_search import importance_weights, log_density
 from kexue_keras.training.seeded_noise import SeededNoise
 
@@ -200,12 +200,7 @@ def run_of(wrap, tmp_path=None, epochs=2):
     )
     strategy = wrap(strategy)
     compiled(strategy, keras.optimizers.Adam(0.1), metrics=["accuracy"])
-    callbacks, start = [], 0
-    if tmp_path is not None:
-        callbacks = [Run(tmp_path, {}, evaluate=dict, monitor="loss")]
-        start = callbacks[0].resume(strategy)
-    history = fit(strategy, epochs=epochs, initial_epoch=start, callbacks=callbacks)
-    return history["loss"], [to_numpy(v.value) for v in strategy.variables]
+    return run(strategy, tmp_path, epochs)
 
 
 @pytest.fixture(scope="module")
@@ -215,19 +210,12 @@ def undisturbed():
 
 def test_resuming_gives_the_undisturbed_run(tmp_path, undisturbed):
     run_of(lambda strategy: strategy, tmp_path, epochs=1)
-    losses, variables = run_of(lambda strategy: strategy, tmp_path)
-    assert losses == undisturbed[0][1:]
-    for x, y in zip(variables, undisturbed[1], strict=True):
-        np.testing.assert_array_equal(x, y)
+    assert_the_rest_of(undisturbed, run_of(lambda strategy: strategy, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["adversarial", "penalty"])
+@pytest.mark.parametrize("name", BARELY_AROUND)
 def test_a_strategy_without_strength_around_it_changes_nothing(name, undisturbed):
-    wraps = {
-        "adversarial": lambda strategy: adversarial(strategy, epsilon=1e-30),
-        "penalty": lambda strategy: penalty(strategy, weight=1e-30),
-    }
-    losses, variables = run_of(wraps[name])
+    losses, variables = run_of(BARELY_AROUND[name])
     np.testing.assert_allclose(losses, undisturbed[0], rtol=1e-4)
     for x, y in zip(variables, undisturbed[1], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-3)

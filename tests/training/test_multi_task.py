@@ -1,9 +1,6 @@
 """Training several tasks: steps by hand in NumPy, weights, directions, metrics, refusals."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +9,7 @@ from contract import check_config, to_numpy
 from keras import ops
 from multi_task_models import RNG, SIZE, TASKS, WEIGHTS, X, Y, by_hand, compiled, fit, model_of
 from strategy_models import adversarial, fill, numpy_weights, penalty, two_outputs
+from two_devices import run_on_two_devices
 
 from kexue_keras import training
 
@@ -245,11 +243,6 @@ def test_gradients_that_are_not_finite_leave_no_trace():
 
 
 REPLICAS = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.path.insert(0, "tests")
 import multi_task_models as t
 from kexue_keras.training import MultiTask
 found = []
@@ -266,15 +259,7 @@ print(json.dumps(found))
 @pytest.mark.once
 @pytest.mark.slow  # test_combinations.py has the like of it
 def test_two_replicas_are_one():
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (expected, expected_weights), (history, weights) = json.loads(done.stdout.splitlines()[-1])
+    (expected, expected_weights), (history, weights) = run_on_two_devices(REPLICAS)
     for name, values in expected.items():
         assert history[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
     for x, y in zip(weights, expected_weights, strict=True):

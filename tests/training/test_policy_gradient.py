@@ -6,10 +6,20 @@ import pytest
 from contract import check_config, to_numpy
 from keras import ops
 from references.gradient_free import policy_gradient_estimate
-from strategy_models import LABELS, TOKENS, adversarial, bag_of_words, fit, numpy_weights, penalty
+from strategy_models import (
+    BARELY_AROUND,
+    LABELS,
+    TOKENS,
+    adversarial,
+    assert_the_rest_of,
+    bag_of_words,
+    fit,
+    numpy_weights,
+    penalty,
+    run,
+)
 
 from kexue_keras import training
-from kexue_keras.experiments.run import Run
 
 LOGITS = np.array([[0.5, -0.2, 0.1], [1.5, 0.3, -1.0], [0.0, 0.2, 0.4], [-1, 0.6, 0.2]], "float32")
 ROWS = np.arange(4)[:, None]
@@ -178,15 +188,10 @@ def test_without_a_reward_only_regularizers_train():
 LIVELY = {"regularized": True, "dropout": 0.4, "normalized": True}
 
 
-def run_of(wrap, tmp_path=None, epochs=2, **options):
+def run_of(wrap, tmp_path=None, epochs=2):
     strategy = wrap(training.PolicyGradient(classifier(**LIVELY), hit, samples=2, seed=4))
-    strategy.compile(keras.optimizers.Adam(0.1), **options)
-    callbacks, start = [], 0
-    if tmp_path is not None:
-        callbacks = [Run(tmp_path, {}, evaluate=dict, monitor="loss")]
-        start = callbacks[0].resume(strategy)
-    history = fit(strategy, epochs=epochs, initial_epoch=start, callbacks=callbacks)
-    return history["loss"], [to_numpy(v.value) for v in strategy.variables]
+    strategy.compile(keras.optimizers.Adam(0.1))
+    return run(strategy, tmp_path, epochs)
 
 
 @pytest.fixture(scope="module")
@@ -194,26 +199,15 @@ def undisturbed():
     return run_of(lambda strategy: strategy)
 
 
-def assert_same(found, expected):
-    for x, y in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 def test_resuming_gives_the_undisturbed_run(tmp_path, undisturbed):
     run_of(lambda strategy: strategy, tmp_path, epochs=1)
-    losses, variables = run_of(lambda strategy: strategy, tmp_path)
-    assert losses == undisturbed[0][1:]
-    assert_same(variables, undisturbed[1])
+    assert_the_rest_of(undisturbed, run_of(lambda strategy: strategy, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["adversarial", "penalty"])
+@pytest.mark.parametrize("name", BARELY_AROUND)
 def test_a_strategy_without_strength_around_it_changes_nothing(name, undisturbed):
     """Both passes of adversarial training draw the same classes; the generator counts once."""
-    wraps = {
-        "adversarial": lambda strategy: adversarial(strategy, epsilon=1e-30),
-        "penalty": lambda strategy: penalty(strategy, weight=1e-30),
-    }
-    losses, variables = run_of(wraps[name])
+    losses, variables = run_of(BARELY_AROUND[name])
     np.testing.assert_allclose(losses, undisturbed[0], rtol=1e-6)
     for x, y in zip(variables, undisturbed[1], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)

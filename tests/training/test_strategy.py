@@ -17,6 +17,7 @@ from strategy_models import (
     VOCABULARY,
     WEIGHTS,
     Subclassed,
+    Updates,
     adversarial,
     bag_of_words,
     bert,
@@ -130,21 +131,6 @@ def test_ways_to_run_are_equal(name, options):
     losses, _ = losses_of(numpy_weights(model), CHANGES[name], epochs=2, regularized=True)
     history = fit(compiled(STRATEGIES[name](model), **options), epochs=2)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Updates(keras.metrics.Metric):
-    """Counts its updates."""
-
-    def __init__(self, name="updates", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.count = self.add_weight(initializer="zeros", name="count")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        self.count.assign_add(1.0)
-
-    def result(self):
-        return self.count + 0
 
 
 def test_resuming_gives_the_undisturbed_run(tmp_path):

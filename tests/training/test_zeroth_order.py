@@ -1,10 +1,5 @@
 """Zeroth order: the estimate by hand and on a quadratic; its passes leave no trace."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -12,22 +7,24 @@ from contract import check_config, to_numpy
 from point_model import HESSIAN, ONES, SLOPE, point_model, position, quadratic
 from references.gradient_free import zeroth_order
 from strategy_models import (
+    BARELY_AROUND,
     BATCH,
     LABELS,
     RATE,
     TOKENS,
     WEIGHTS,
-    adversarial,
+    assert_the_rest_of,
     bag_of_words,
     compiled,
     fit,
     numpy_weights,
     penalty,
+    run,
     value_and_gradients,
 )
+from two_devices import run_on_two_devices
 
 from kexue_keras import training
-from kexue_keras.experiments.run import Run
 from kexue_keras.training.seeded_noise import SeededNoise
 
 
@@ -182,12 +179,7 @@ def test_the_error_rate_is_minimized_by_a_python_function():
 def run_of(wrap, tmp_path=None, epochs=2):
     strategy = wrap(training.ZerothOrder(bag_of_words(**LIVELY), samples=4, seed=4))
     compiled(strategy, keras.optimizers.Adam(0.1))
-    callbacks, start = [], 0
-    if tmp_path is not None:
-        callbacks = [Run(tmp_path, {}, evaluate=dict, monitor="loss")]
-        start = callbacks[0].resume(strategy)
-    history = fit(strategy, epochs=epochs, initial_epoch=start, callbacks=callbacks)
-    return history["loss"], [to_numpy(v.value) for v in strategy.variables]
+    return run(strategy, tmp_path, epochs)
 
 
 @pytest.fixture(scope="module")
@@ -197,19 +189,12 @@ def undisturbed():
 
 def test_resuming_gives_the_undisturbed_run(tmp_path, undisturbed):
     run_of(lambda strategy: strategy, tmp_path, epochs=1)
-    losses, variables = run_of(lambda strategy: strategy, tmp_path)
-    assert losses == undisturbed[0][1:]
-    for x, y in zip(variables, undisturbed[1], strict=True):
-        np.testing.assert_array_equal(x, y)
+    assert_the_rest_of(undisturbed, run_of(lambda strategy: strategy, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["adversarial", "penalty"])
+@pytest.mark.parametrize("name", BARELY_AROUND)
 def test_a_strategy_without_strength_around_it_changes_nothing(name, undisturbed):
-    wraps = {
-        "adversarial": lambda strategy: adversarial(strategy, epsilon=1e-30),
-        "penalty": lambda strategy: penalty(strategy, weight=1e-30),
-    }
-    losses, variables = run_of(wraps[name])
+    losses, variables = run_of(BARELY_AROUND[name])
     np.testing.assert_allclose(losses, undisturbed[0], rtol=1e-5)
     for x, y in zip(variables, undisturbed[1], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
@@ -253,12 +238,6 @@ def test_the_config_and_what_is_refused():
 
 
 REPLICAS = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras, numpy as np
-sys.path.insert(0, "tests")
 import strategy_models as m
 from kexue_keras import training
 def crossentropies(y, p):
@@ -291,15 +270,7 @@ print(json.dumps(found))
 def test_two_replicas_are_one():
     """The directions and candidates of both are the same, of which each sees a part of the batch;
     so is what regularizers add to a policy gradient."""
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = run_on_two_devices(REPLICAS)
     for (losses, weights), (expected, expected_weights) in zip(found[3:], found[:3], strict=True):
         np.testing.assert_allclose(losses, expected, rtol=1e-4)
         for x, y in zip(weights, expected_weights, strict=True):
