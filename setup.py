@@ -17,6 +17,8 @@ BERT4KERAS = ["tf-keras>=2.18"]
 SIMILARITY = ["pot>=0.9", "scipy>=1.11"]
 XIANGQI = ["pyffish>=0.0.80"]
 WEB = ["fastapi>=0.110", "uvicorn>=0.27"]
+# the handwritten digits come with scikit-learn; exact distances are POT's
+DIGITS = ["scikit-learn>=1.4", *SIMILARITY]
 
 setup(
     name="kexue_keras",
@@ -46,12 +48,14 @@ setup(
         "similarity": SIMILARITY,
         "xiangqi": XIANGQI,
         "web": WEB,
+        "digits": DIGITS,
         "test": [
             *JAX,
             *BERT4KERAS,
             *SIMILARITY,
             *XIANGQI,
             *WEB,
+            *DIGITS,
             "httpx>=0.27",
             "selenium>=4.20",
             "pytest>=8",
