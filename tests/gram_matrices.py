@@ -44,10 +44,7 @@ def gram_matrices(n, count, seed=0):
 
 
 def tolerance(i):
-    """Of the violation, for matrix number i: on JAX single ones of lengths that differ by eight
-    orders of magnitude (3 of 3,000, the worst 6e-3) are not solved to the last digits."""
-    hard = keras.backend.backend() == "jax" and KINDS[i % len(KINDS)] == "scales"
-    return 1e-2 if hard else 1e-6
+    return 1e-6
 
 
 def violation(gram, weights, main):

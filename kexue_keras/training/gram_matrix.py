@@ -70,7 +70,9 @@ def _smallest_combination(gram, main, present):
     sides = ops.where(in_use, unit / safe, 0.0)
 
     b, violation = _candidates(cosines, sides, masks, usable)
-    violation = ops.maximum(violation, _ROUNDING * float(np.finfo(dtype).eps))
+    # the squared norm is known to the rounding of sum(b)^2: large weights that cancel come last
+    rounding = _ROUNDING * float(np.finfo(dtype).eps) * ops.sum(b, axis=1)
+    violation = ops.where(ops.isfinite(violation), ops.maximum(violation, rounding), np.inf)
     chosen = _first_largest(-violation)
     b = ops.sum(ops.where(chosen[:, None] > 0, b, 0.0), axis=0)
     weights = ops.where(usable, b * unit / safe, 0.0)
