@@ -71,7 +71,7 @@ def _smallest_combination(gram, main, present):
 
     b, violation = _candidates(cosines, sides, masks, usable)
     # the squared norm is known to the rounding of sum(b)^2: large weights that cancel come last
-    rounding = _ROUNDING * float(np.finfo(dtype).eps) * ops.sum(b, axis=1)
+    rounding = float(np.finfo(dtype).eps) * ops.maximum(_ROUNDING, ops.sum(b, axis=1) / 16)
     violation = ops.where(ops.isfinite(violation), ops.maximum(violation, rounding), np.inf)
     chosen = _first_largest(-violation)
     b = ops.sum(ops.where(chosen[:, None] > 0, b, 0.0), axis=0)
