@@ -58,7 +58,7 @@ def test_never_violated_on_300_random_networks():
         if i % 60 == 0:
             expected = reference_sides(model, x := rng.normal(size=(4, 5)), np.sum)
             found = gradient_penalty_bound(model, x)
-            np.testing.assert_allclose(found, expected, rtol=5e-3, atol=1e-12)
+            np.testing.assert_allclose(found, expected, rtol=5e-3, atol=1e-6)
     assert len(ratios) > 1100 and min(ratios) > 1.1
 
 
