@@ -172,6 +172,7 @@ def draw_cells(config, found):
         last.plot(config.lengths, np.mean(values, 0), marker="o", label=method)
     last.axhline(100 / SYMBOLS, color="gray", linestyle=":", label="chance")
     last.set(title="first symbol remembered", xlabel="length", ylabel="accuracy, %", ylim=(0, 103))
+    last.set_xticks(config.lengths)
     last.legend(fontsize="small")
     save(picture, config.output / "norms.png")
 
