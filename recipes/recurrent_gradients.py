@@ -52,8 +52,8 @@ DIGITS = {
     "ratio_before": Figure("right / left, before", 1.0, 1),
     "ratio_after": Figure("right / left, after", 1.0, 1),
     "rank_correlation": Figure("rank correlation, after", 1.0),
-    "inputs": Figure("log10 |grad_x f|^2", 1.0),
-    "parameters": Figure("log10 |grad_theta f|^2", 1.0),
+    "inputs": Figure("log10 of the squared gradient, inputs", 1.0),
+    "parameters": Figure("log10 of the squared gradient, parameters", 1.0),
 }
 
 

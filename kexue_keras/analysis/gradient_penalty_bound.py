@@ -75,7 +75,7 @@ def gradient_penalty_bound(model, x, target=None):
     >>> left.shape == (5,) and bool((left <= right).all())
     True
 
-    Reference: https://kexue.fm/archives/8796; Seck et al. 2021, https://arxiv.org/abs/2111.15090
+    Reference: https://kexue.fm/archives/8796; https://arxiv.org/abs/2111.15090
     """
     before, blocks = _blocks(model)
     if not (target is None or callable(target)):
