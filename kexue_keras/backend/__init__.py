@@ -4,7 +4,11 @@ Gradients, compilation and the parts of a train step; all else is written with `
 """
 
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
-from kexue_keras.backend.differentiation import gradients_of, value_and_grad
+from kexue_keras.backend.differentiation import (
+    gradients_of,
+    value_and_grad,
+    vector_jacobian_product,
+)
 from kexue_keras.backend.host import calls_from_xla, host_call
 from kexue_keras.backend.layer_search import layer_of, layers_of
 from kexue_keras.backend.platform import (
@@ -50,4 +54,5 @@ __all__ = [
     "train_with_xla",
     "undone",
     "value_and_grad",
+    "vector_jacobian_product",
 ]

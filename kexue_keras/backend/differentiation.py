@@ -53,6 +53,58 @@ def gradients_of(losses, variables):
     return lambda *args, **kwargs: differentiate(lambda: losses(*args, **kwargs), _all, variables)
 
 
+def vector_jacobian_product(function, inputs, cotangents):
+    """The value of a function of tensors, and the gradients of its product with `cotangents`.
+
+    Args:
+        function: callable of the tensors in `inputs` to a tensor, or a list of tensors. It must
+            change no variable.
+        inputs: list of floating tensors to differentiate by.
+        cotangents: as what `function` returns: shape and dtype.
+
+    Returns:
+        What `function` returned, and a list of a tensor per input, zeros where it does not matter.
+
+    >>> x = ops.convert_to_tensor([1.0, 2.0])
+    >>> weights = ops.convert_to_tensor([1.0, 10.0])
+    >>> _, (gradient,) = vector_jacobian_product(ops.square, [x], weights)
+    >>> [float(g) for g in gradient]
+    [2.0, 40.0]
+    """
+    products = (_product_tensorflow, _product_jax, _product_torch)
+    backends = dict(zip(("tensorflow", "jax", "torch"), products, strict=True))
+    return backends[known_backend(backends)](function, list(inputs), cotangents)
+
+
+def _product_tensorflow(function, inputs, cotangents):
+    import tensorflow as tf
+
+    inputs = [tf.convert_to_tensor(x) for x in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        output = function(*inputs)
+    found = tape.gradient(output, inputs, cotangents, unconnected_gradients="zero")
+    return output, [tf.convert_to_tensor(gradient) for gradient in found]
+
+
+def _product_jax(function, inputs, cotangents):
+    import jax
+
+    output, pull = jax.vjp(function, *inputs)
+    return output, list(pull(cotangents))
+
+
+def _product_torch(function, inputs, cotangents):
+    import torch
+
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    with torch.enable_grad():
+        output = function(*inputs)
+    options = {"allow_unused": True, "materialize_grads": True}
+    found = torch.autograd.grad(output, inputs, cotangents, **options)
+    return keras.tree.map_structure(lambda x: x.detach(), output), list(found)
+
+
 def _first(output):
     return [_scalar(output[0] if isinstance(output, tuple) else output)]
 

@@ -12,6 +12,7 @@ from kexue_keras.layers.layer_normalization import LayerNormalization
 from kexue_keras.layers.masked_add import MaskedAdd
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.multi_head_attention import MultiHeadAttention
+from kexue_keras.layers.output_reset_gru_cell import OutputResetGRUCell
 from kexue_keras.layers.performer_attention import PerformerAttention
 from kexue_keras.layers.position_embedding import PositionEmbedding
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
@@ -31,6 +32,7 @@ __all__ = [
     "MaskedAdd",
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",
+    "OutputResetGRUCell",
     "PerformerAttention",
     "PositionEmbedding",
     "PreviousStates",

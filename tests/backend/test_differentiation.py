@@ -210,3 +210,24 @@ def test_first_derivatives_of_normalizations_stay_as_they_were():
     before = to_numpy(function()[1][0])
     backend.value_and_grad(lambda: ops.sum(function()[1][0] ** 2), [x])()
     np.testing.assert_array_equal(to_numpy(function()[1][0]), before)
+
+
+def test_products_with_jacobians_by_tensors():
+    a, b = (ops.convert_to_tensor(x) for x in (X, X[:4, :1]))
+    weights = [np.float32(X[:, :1] * 2), np.float32(X[:3] - 1)]
+
+    def function(a, b, unused):
+        return [ops.sum(a**2, axis=1, keepdims=True), ops.matmul(ops.ones((3, 4)), b) * a[:3]]
+
+    tensors = [ops.convert_to_tensor(w) for w in weights]
+    inputs = [a, b, ops.ones(2)]
+    output, found = backend.vector_jacobian_product(function, inputs, tensors)
+    total = X[:4, 0].sum()
+    np.testing.assert_allclose(to_numpy(output[1]), total * X[:3], rtol=1e-5)
+    expected = 2 * X * weights[0]
+    expected[:3] += total * weights[1]
+    np.testing.assert_allclose(to_numpy(found[0]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        to_numpy(found[1]), np.full((4, 1), np.sum(X[:3] * weights[1])), rtol=1e-5
+    )
+    np.testing.assert_array_equal(to_numpy(found[2]), [0, 0])
