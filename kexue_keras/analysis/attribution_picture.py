@@ -5,12 +5,14 @@ import unicodedata
 import numpy as np
 
 from kexue_keras.analysis.attribution_colors import checked, shade
-from kexue_keras.files import replacing
+from kexue_keras.files import write_picture
 from kexue_keras.fonts import find_font
 
 # in widths of a Chinese character
 _LINE, _GAP, _BETWEEN = 1.75, 0.22, 0.75
 _GREY = "#666666"
+# no line begins with these
+_CLOSING = set("，。、；：！？）》」』”’,.;:!?)")
 
 
 def attribution_picture(
@@ -67,7 +69,7 @@ def attribution_picture(
                 boxes.append((left, bottom, size, found[i], *shade(row[i], largest)))
             bottom += _LINE
         bottom += _BETWEEN
-    _draw(path, boxes, labels, ends, (width + 0.6, bottom + 1.0), file, dpi)
+    _draw(path, boxes, labels, ends, (width + 2.0, bottom + 1.0), file, dpi)
     return path
 
 
@@ -81,7 +83,7 @@ def _lines(texts, width):
     lines, left = [[]], 0.3
     for i, text in enumerate(texts):
         size = _size(text)
-        if lines[-1] and left + size > width + 0.3:
+        if lines[-1] and left + size > width + 0.3 and text not in _CLOSING:
             lines.append([])
             left = 0.3
         lines[-1].append((i, left, size))
@@ -120,5 +122,4 @@ def _draw(path, boxes, labels, ends, size, file, dpi):
         axes.add_patch(FancyBboxPatch((left, top), 0.2, 0.4, "square,pad=0", color=background))
     axes.text(middle - 4.5, top + 0.2, ends[0], ha="right", va="center", **grey)
     axes.text(middle + 4.5, top + 0.2, ends[1], ha="left", va="center", **grey)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    write_picture(path, figure)

@@ -2,7 +2,7 @@
 
 import os
 
-from kexue_keras.files import replacing
+from kexue_keras.files import write_picture
 from kexue_keras.fonts import find_font
 from kexue_keras.xiangqi.board import Board
 from kexue_keras.xiangqi.moves import FILES, squares_of
@@ -107,8 +107,7 @@ def draw_board(
         axes.add_patch(
             Circle(target[::-1], 0.48, fill=False, edgecolor=_MARK, linewidth=2.4, zorder=5)
         )
-    with replacing(path) as temporary:
-        figure.savefig(temporary, facecolor=_WOOD)
+    write_picture(path, figure)
     return path
 
 

@@ -17,7 +17,7 @@ class Spans(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.spans, self.tags, self.texts = [], [], []
+        self.spans, self.tags, self.texts = [], [""], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
