@@ -158,7 +158,8 @@ class Explained:
         self.labels = np.array(labels)
         self.rows = [self.encode(text) for text in self.texts]
         # one length for all of them: every other one would be compiled anew
-        self.length = 8 * -(-max(len(token_ids) for token_ids, _ in self.rows) // 8)
+        longest = max(len(token_ids) for token_ids, _ in self.rows)
+        self.length = min(8 * -(-longest // 8), config.maxlen)
         scores = self.goodness(self.rows)
         # the answer of the model: 1, good, or -1
         self.answers = np.where(scores > 0, 1, -1)

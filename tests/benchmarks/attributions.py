@@ -3,9 +3,9 @@
     python tests/benchmarks/attributions.py
 
 Work: 32 reviews of 32 tokens, 50 steps, a classifier of four layers of 312 with a vocabulary of
-21,128. `one_program` is `analysis.integrated_gradients`; `steps` runs a step of all reviews at a
-time, operation by operation, as a loop over a gradient does; `reviews` runs a step of one review at
-a time in a compiled program.
+21,128. `one_program` is `analysis.integrated_gradients`; `single` runs a step of one review at a
+time, operation by operation, as a loop around a gradient does; `compiled` the same in a compiled
+program; `batched` a step of all reviews at a time, operation by operation.
 """
 
 import argparse
@@ -21,11 +21,11 @@ CONFIG = {
     "intermediate_size": 1248,
     "hidden_act": "gelu",
 }
-REVIEWS, STEPS = 32, 50
+SIDES = ("one_program", "single", "compiled", "batched")
 EMBEDDING = "Embedding-Token"
 
 
-def work(name, length):
+def work(name, reviews, steps, length):
     import keras
     from keras import ops
 
@@ -34,10 +34,10 @@ def work(name, length):
     bert = models.build_transformer_model(**CONFIG)
     logits = keras.layers.Dense(2)(layers.FirstToken()(bert.output))
     model = keras.Model(bert.inputs, logits)
-    token_ids = np.random.default_rng(0).integers(700, 8000, (REVIEWS, length)).astype("int32")
+    token_ids = np.random.default_rng(0).integers(700, 8000, (reviews, length)).astype("int32")
     inputs = [token_ids, np.zeros_like(token_ids)]
     if name == "one_program":
-        arguments = {"steps": STEPS, "embedding": EMBEDDING, "rule": "midpoint"}
+        arguments = {"steps": steps, "embedding": EMBEDDING, "rule": "midpoint"}
         return lambda: analysis.integrated_gradients(model, inputs, 1, **arguments).tokens
 
     layer = backend.layer_of(model, EMBEDDING)
@@ -51,15 +51,15 @@ def work(name, length):
 
         return backend.value_and_input_gradients(value, [along * embedded])[1][0] * embedded
 
-    single = backend.jit(gradient, model.variables) if name == "reviews" else gradient
-    size = 1 if name == "reviews" else REVIEWS
-    points = [ops.convert_to_tensor(np.float32((k + 0.5) / STEPS)) for k in range(STEPS)]
+    single = backend.jit(gradient, model.variables) if name == "compiled" else gradient
+    size = reviews if name == "batched" else 1
+    points = [ops.convert_to_tensor(np.float32((k + 0.5) / steps)) for k in range(steps)]
 
     def loop():
-        for begin in range(0, REVIEWS, size):
+        for begin in range(0, reviews, size):
             part = [ops.convert_to_tensor(x[begin : begin + size]) for x in inputs]
             total = sum(single(*part, point) for point in points)
-            tokens = ops.convert_to_numpy(ops.sum(total, -1) / STEPS)
+            tokens = ops.convert_to_numpy(ops.sum(total, -1) / steps)
         return tokens
 
     return loop
@@ -69,18 +69,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--contestant", help="used by the script itself: run one side")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each side")
+    parser.add_argument("--reviews", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--length", type=int, default=32, help="tokens of a review")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
     arguments = parser.parse_args()
     if arguments.contestant:
-        name, length = arguments.contestant.split(":")
-        contestant(work(name, int(length)))
+        name, *numbers = arguments.contestant.split(":")
+        contestant(work(name, *map(int, numbers)))
         return
+    numbers = f"{arguments.reviews}:{arguments.steps}:{arguments.length}"
     for name in arguments.backends:
-        names = [f"{side}:{arguments.length}" for side in ("one_program", "steps", "reviews")]
-        sides = {side: {"KERAS_BACKEND": name} for side in names}
-        title = f"{REVIEWS} reviews x {STEPS} steps on {name}"
-        compare(__file__, title, sides, names[0], arguments.rounds)
+        sides = {f"{side}:{numbers}": {"KERAS_BACKEND": name} for side in SIDES}
+        title = f"{arguments.reviews} reviews x {arguments.steps} steps on {name}"
+        compare(__file__, title, sides, f"one_program:{numbers}", arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def arguments(tmp_path_factory):
         head(ROOT / "data" / f"reviews_{name}.tsv", folder / f"{name}.tsv", count)
     return [
         *("--config-path", tiny.config_path, "--checkpoint-path", tiny.checkpoint_path),
-        *("--dict-path", tiny.dict_path, "--maxlen", 48, "--batch-size", 4, "--epochs", 1),
+        *("--dict-path", tiny.dict_path, "--maxlen", 32, "--batch-size", 4, "--epochs", 1),
         *("--labelled", 8, "--explained", 5, "--steps", 4, "--shown", 2),
         *("--train", folder / "train.tsv", "--valid", folder / "valid.tsv"),
     ]

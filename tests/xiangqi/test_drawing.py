@@ -25,7 +25,7 @@ def squares_with(colour, path):
         rank, file = divmod(at, 9)
         x, y = (file + 1) / 10 * wide, (10 - rank) / 11 * high
         part = pixels[int(y - 21) : int(y + 21), int(x - 21) : int(x + 21)]
-        if (np.abs(part - colour).max(-1) < 2).sum() > 15:
+        if (np.abs(part - colour).max(-1) < 9).sum() > 15:
             found.add(at)
     return found
 
