@@ -61,7 +61,9 @@ def test_the_table_the_page_and_the_curves(arguments, recipe, tmp_path, capsys):
 
 @pytest.mark.eager
 def test_what_is_deleted_are_the_highest_tokens(arguments, recipe, tmp_path, monkeypatch):
-    config = config_of(recipe, *arguments, "--output", tmp_path, "--baseline", "mask")
+    config = config_of(
+        recipe, *arguments, "--output", tmp_path, "--baseline", "mask", "--steps", 16
+    )
     train, reviews = recipe.load_data(config)
     subject = recipe.Explained(config, train, reviews, 0)
     seen = []
