@@ -1,10 +1,12 @@
 """Files that are written whole or not at all. No deep-learning framework is imported."""
 
 import contextlib
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -57,3 +59,28 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_picture(path: str | os.PathLike, figure: Any, colours: int = 128) -> None:
+    """Writes a figure of matplotlib as a small PNG, or nothing.
+
+    Args:
+        path: the file; its directory is made.
+        figure: `matplotlib.figure.Figure`.
+        colours: how many different ones the file may have; few make it small.
+
+    Example:
+
+    >>> import tempfile
+    >>> from matplotlib.figure import Figure
+    >>> path = Path(tempfile.mkdtemp()) / "picture.png"
+    >>> write_picture(path, Figure(figsize=(1, 1)))
+    >>> path.stat().st_size < 1000
+    True
+    """
+    from PIL import Image
+
+    rendered = io.BytesIO()
+    figure.savefig(rendered, format="png", facecolor=figure.get_facecolor())
+    with Image.open(rendered) as image, replacing(path) as temporary:
+        image.convert("RGB").quantize(colours).save(temporary, format="png", optimize=True)

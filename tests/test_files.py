@@ -71,3 +71,16 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     Path(tmp_path / "theirs").write_text("x")
     modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("ours", "theirs")}
     assert len(modes) == 1
+
+
+def test_a_picture_has_the_colours_of_its_figure(tmp_path):
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    path = tmp_path / "new" / "picture.png"
+    figure = Figure(figsize=(1, 1), dpi=50, facecolor="#c81e2d")
+    files.write_picture(path, figure)
+    pixels = imread(path)
+    assert pixels.shape[:2] == (50, 50)
+    assert (pixels[..., :3] * 255).round().astype(int)[25, 25].tolist() == [200, 30, 45]
+    assert [p.name for p in path.parent.iterdir()] == ["picture.png"]

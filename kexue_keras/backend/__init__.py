@@ -10,6 +10,8 @@ from kexue_keras.backend.differentiation import (
     vector_jacobian_product,
 )
 from kexue_keras.backend.host import calls_from_xla, host_call
+from kexue_keras.backend.input_gradients import value_and_input_gradients
+from kexue_keras.backend.interception import intercepted
 from kexue_keras.backend.layer_search import layer_of, layers_of
 from kexue_keras.backend.platform import (
     has_fused_attention,
@@ -37,6 +39,7 @@ __all__ = [
     "gradients_of",
     "has_fused_attention",
     "host_call",
+    "intercepted",
     "jit",
     "layer_of",
     "layers_of",
@@ -54,5 +57,6 @@ __all__ = [
     "train_with_xla",
     "undone",
     "value_and_grad",
+    "value_and_input_gradients",
     "vector_jacobian_product",
 ]

@@ -9,6 +9,7 @@ from kexue_keras.xiangqi.board import START_FEN, Board, IllegalMove, Result
 from kexue_keras.xiangqi.moves import ICCS_PATTERN
 
 _MODULES = {
+    "draw_board": "drawing",
     "CHARACTERS": "move_scorer",
     "SQUARES": "move_scorer",
     "CapturePlayer": "players",
