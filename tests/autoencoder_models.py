@@ -38,6 +38,11 @@ def fit(model, epochs, x=X, initial_epoch=0):
     return model.fit(x, epochs=epochs, initial_epoch=initial_epoch, **arguments).history
 
 
+def fit_long(model, x=X):
+    """Two epochs of 40 steps, as programs of one epoch each are quick to start."""
+    return fit(model, 2, np.tile(x, (20, 1)))
+
+
 def weights(model):
     return [to_numpy(w.value) for w in model.weights]
 
@@ -92,10 +97,11 @@ def check_conditions(model):
 
 def check_usage_errors(model):
     """What `compile` and `fit` refuse."""
-    with pytest.raises(ValueError, match="`y` must be None"):
+    model.compile("sgd", run_eagerly=keras.backend.backend() == "tensorflow")
+    with pytest.raises(ValueError, match=r"`y` must be None: .* Received: shape \(32, 6\)"):
         model.fit(X, X, verbose=0)
     with pytest.raises(ValueError, match="`sample_weight` is not supported"):
-        model.fit(X, sample_weight=np.ones(40), verbose=0)
-    model.compile("sgd", "mse")
+        model.compute_loss(X, None, {}, np.ones(40))
+    model.compile("sgd", "mse", run_eagerly=keras.backend.backend() == "tensorflow")
     with pytest.raises(ValueError, match="`loss` of `compile` must be None.*Received: 'mse'"):
         model.fit(X, verbose=0)

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 from keras import ops
 
 from kexue_keras.ops import LOWEST

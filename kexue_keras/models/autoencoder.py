@@ -61,7 +61,10 @@ class Autoencoder(keras.Model):
                 f"Received: {self.loss!r}"
             )
         if y is not None:
-            raise ValueError(f"`y` must be None: {self.name!r} is fitted to `x`. Received: {y}")
+            shapes = ", ".join(f"shape {tuple(part.shape)}" for part in tree.flatten(y))
+            raise ValueError(
+                f"`y` must be None: {self.name!r} is fitted to `x`. Received: {shapes}"
+            )
         refuse_sample_weight(sample_weight, "every sample counts once")
         target = tree.flatten(x)[0]
         lost = self.reconstruction_loss(target, y_pred["reconstruction"])

@@ -1,4 +1,4 @@
-"""What both autoencoders have: see test_variational_autoencoder.py; here, other shapes and parts."""
+"""What both autoencoders have, with other shapes; more in the tests of each."""
 
 import keras
 import numpy as np
