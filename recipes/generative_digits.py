@@ -4,8 +4,7 @@ Task: learn from about a thousand digits of 8 x 8 grey values to write others.
 Methods: `vae`, the variational autoencoder: every digit is coded as an ellipse, and the divergence
 pulls the ellipses to the unit circle; `vae_without_kl`, the same without that; `cvae`, which is
 told the digit it is to write; `entropic`, an autoencoder without noise whose normalized codes get
-the largest entropy; `data`, which learns nothing and shows digits of training: what the measures
-say of real ones.
+the largest entropy; `data`, digits of training: what the measures say of real ones.
 Measures: how often the nearest neighbour of a digit, among held-out and new ones, is of its own
 kind (50 % is best); squared kernel discrepancy (0 is best); share of the new digits that lie among
 held-out ones (precision), and the other way round (recall); and the discrepancy of the codes of
@@ -88,8 +87,8 @@ def load_data(config):
     """Training digits and held-out ones, each pictures `(n, 64)` and labels."""
     if bool(config.train) != bool(config.valid) or (config.train and config.measure_on == "test"):
         raise UsageError(
-            "`train` and `valid` must both be files or both be left out, and files have no test "
-            f"set. Received: train {config.train}, valid {config.valid}, {config.measure_on!r}"
+            "`train` and `valid` must both be given or neither, and only without them `measure_on` "
+            f"may be test. Received: {config.train}, {config.valid}, {config.measure_on!r}"
         )
     if config.train:
         return [_load(paths) for paths in (config.train, config.valid)]
@@ -140,22 +139,14 @@ def fit(config, model, x):
     return model.fit(x, batch_size=size, epochs=config.epochs, verbose=0).history
 
 
-# ---- methods: each takes `(config, train, held_out, seed)` and returns a `Result`
-
-
-@dataclasses.dataclass
-class Result:
-    """What a method made: new digits, as many as are held out; history; figures of its own."""
-
-    samples: np.ndarray
-    history: dict[str, list[float]]
-    figures: dict[str, float]
+# ---- methods: each takes `(config, train, held_out, seed)` and returns new digits, as many as are
+# held out, the history of training and figures of its own
 
 
 def show_data(config, train, held_out, seed):
     """Digits of training, in place of new ones."""
     chosen = np.random.default_rng(seed).permutation(len(train[0]))[: len(held_out[0])]
-    return Result(train[0][chosen], {}, {})
+    return train[0][chosen], {}, {}
 
 
 def fit_vae(config, train, held_out, seed, weight=None, conditional=False):
@@ -167,12 +158,12 @@ def fit_vae(config, train, held_out, seed, weight=None, conditional=False):
     history = fit(config, vae, [train[0], wanted[0]] if conditional else train[0])
     x, wanted = held_out[0], wanted[1]
     mean, deviation = vae.posterior(x, wanted)
-    codes = mean + deviation * normal(len(x), config.code_size, seed)
+    codes = mean + deviation * np.random.default_rng([seed, 1]).normal(size=mean.shape)
     samples = vae.sample(len(x), wanted, seed=seed)
     figures = figures_of_codes(codes, vae.decode(mean, wanted), x)
     if conditional:
         figures["wanted"] = np.mean(nearest_label(train, samples) == held_out[1])
-    return Result(samples, history, figures)
+    return samples, history, figures
 
 
 def fit_entropic(config, train, held_out, seed):
@@ -182,7 +173,7 @@ def fit_entropic(config, train, held_out, seed):
     history = fit(config, eae, train[0])
     codes = eae.encode(held_out[0])
     figures = figures_of_codes(codes, eae.decode(codes), held_out[0])
-    return Result(eae.sample(len(codes), seed=seed), history, figures)
+    return eae.sample(len(codes), seed=seed), history, figures
 
 
 FIT = {
@@ -197,14 +188,10 @@ FIT = {
 # ---- measures and pictures
 
 
-def normal(n, size, seed):
-    """Codes from N(0, I)."""
-    return np.random.default_rng([seed, 1]).normal(size=(n, size))
-
-
 def figures_of_codes(codes, decoded, x):
     """How far codes are from N(0, I), and decoded digits from what was coded."""
-    found = metrics.kernel_mmd(normal(len(codes), codes.shape[1], 7), codes, "gaussian")
+    normal = np.random.default_rng([0, 2]).normal(size=codes.shape)
+    found = metrics.kernel_mmd(normal, codes, "gaussian")
     return {"code": found, "error": float(((decoded - x) ** 2).sum(1).mean())}
 
 
@@ -214,37 +201,24 @@ def nearest_label(train, samples):
     return train[1][squares.argmin(1)]
 
 
-def measures(held_out, samples):
-    """Figures of new digits beside as many held-out ones."""
-    precision, recall = metrics.precision_and_recall(held_out, samples)
-    return {
-        "neighbour": metrics.nearest_neighbour_accuracy(held_out, samples),
-        "mmd": metrics.kernel_mmd(held_out, samples),
-        "precision": precision,
-        "recall": recall,
-    }
-
-
 def measure(config, train, held_out, experiment, method, seed):
     """Trains by one method with one seed; draws its curves, keeps its digits for the picture."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    result = FIT[method](config, train, held_out, seed)
-    if result.history:
-        path = config.output / f"curves_{method}.png"
-        pictures.draw_curves(path, result.history, method)
-    with replacing(samples_path(config, method)) as temporary:
-        np.save(temporary, result.samples[: 2 * LINE])
-    return measures(held_out[0], result.samples) | result.figures
-
-
-def samples_path(config, method):
-    return config.output / f"samples_{method}.npy"
+    samples, history, figures = FIT[method](config, train, held_out, seed)
+    if history:
+        pictures.draw_curves(config.output / f"curves_{method}.png", history, method)
+    with replacing(config.output / f"samples_{method}.npy") as temporary:
+        np.save(temporary, samples[: 2 * LINE])
+    figures["neighbour"] = metrics.nearest_neighbour_accuracy(held_out[0], samples)
+    figures["mmd"] = metrics.kernel_mmd(held_out[0], samples)
+    shares = metrics.precision_and_recall(held_out[0], samples)
+    return figures | dict(zip(("precision", "recall"), shares, strict=True))
 
 
 def draw(config, train, held_out):
     """Draws the new digits of all methods, and what the divergence does to codes in the plane."""
-    rows = {name: np.load(samples_path(config, name)) for name in config.methods}
+    rows = {name: np.load(config.output / f"samples_{name}.npy") for name in config.methods}
     rows = {name: x.reshape(-1, SIDE, SIDE) for name, x in rows.items()}
     pictures.draw_samples(config.output / "samples.png", rows, LINE)
     path, panels = config.output / "ellipses.png", []

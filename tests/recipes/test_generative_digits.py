@@ -84,7 +84,7 @@ def test_errors(recipe, arguments, tmp_path):
         main(recipe, "--methods", "magic")
     with pytest.raises(ValueError, match="`kl_weight` must be at least 0. Received: -1"):
         main(recipe, "--kl-weight", -1)
-    with pytest.raises(ValueError, match="`train` and `valid` must both be files or"):
+    with pytest.raises(ValueError, match="`train` and `valid` must both be given or neither"):
         main(recipe, *arguments, "--measure-on", "test", "--output", tmp_path)
-    with pytest.raises(ValueError, match="`train` and `valid` must both be files or"):
+    with pytest.raises(ValueError, match="`train` and `valid` must both be given or neither"):
         main(recipe, *arguments[:2], "--output", tmp_path)
