@@ -6,6 +6,7 @@ Gradients, compilation and the parts of a train step; all else is written with `
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
 from kexue_keras.backend.host import calls_from_xla, host_call
+from kexue_keras.backend.input_gradients import value_and_input_gradients
 from kexue_keras.backend.layer_search import layer_of, layers_of
 from kexue_keras.backend.platform import (
     has_fused_attention,
@@ -50,4 +51,5 @@ __all__ = [
     "train_with_xla",
     "undone",
     "value_and_grad",
+    "value_and_input_gradients",
 ]

@@ -13,6 +13,7 @@ from kexue_keras.losses.multilabel import (
 )
 from kexue_keras.losses.sequence import SequenceCrossentropy, sequence_crossentropy
 from kexue_keras.losses.taylor import TaylorCrossentropy, taylor_crossentropy
+from kexue_keras.losses.transport import c_transform, euclidean_cost, kantorovich_dual
 
 __all__ = [
     "BinaryDivergence",
@@ -23,8 +24,11 @@ __all__ = [
     "SequenceCrossentropy",
     "SparseMultilabelCategoricalCrossentropy",
     "TaylorCrossentropy",
+    "c_transform",
     "combinatorial_softmax_crossentropy",
     "cosent_loss",
+    "euclidean_cost",
+    "kantorovich_dual",
     "log_sum_exp_pairwise_loss",
     "multilabel_categorical_crossentropy",
     "sequence_crossentropy",

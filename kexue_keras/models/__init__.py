@@ -15,6 +15,7 @@ from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.restricted import restrict_vocabulary
 from kexue_keras.models.transformer import Transformer
+from kexue_keras.models.wasserstein_gan import WassersteinGAN
 
 __all__ = [
     "Bert",
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointError",
     "Transformer",
     "Transposed",
+    "WassersteinGAN",
     "build_transformer_model",
     "load_bert4keras_weights",
     "load_checkpoint",
