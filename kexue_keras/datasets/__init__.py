@@ -5,6 +5,7 @@ Nothing but the last two, which load on first use, imports a deep-learning frame
 
 import importlib
 
+from kexue_keras.datasets.digits import load_digits
 from kexue_keras.datasets.lines import DataError, read_lines, read_objects
 from kexue_keras.datasets.readers import (
     Triple,
@@ -27,6 +28,7 @@ __all__ = [
     "Triple",
     "Triples",
     "load_ape210k",
+    "load_digits",
     "load_fewclue",
     "load_kgclue",
     "load_labelled",

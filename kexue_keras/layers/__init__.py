@@ -8,6 +8,7 @@ from kexue_keras.layers.embedding import Embedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.first_token import FirstToken
 from kexue_keras.layers.gather_positions import GatherPositions
+from kexue_keras.layers.gaussian_sampling import GaussianSampling
 from kexue_keras.layers.layer_normalization import LayerNormalization
 from kexue_keras.layers.masked_add import MaskedAdd
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
@@ -27,6 +28,7 @@ __all__ = [
     "FeedForward",
     "FirstToken",
     "GatherPositions",
+    "GaussianSampling",
     "LayerNormalization",
     "MaskedAdd",
     "MaximumEntropyMarkovModel",

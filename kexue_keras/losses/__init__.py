@@ -3,6 +3,7 @@
 from kexue_keras.losses.combinatorial import combinatorial_softmax_crossentropy
 from kexue_keras.losses.cosent import CoSENT, cosent_loss
 from kexue_keras.losses.divergence import BinaryDivergence, CategoricalDivergence
+from kexue_keras.losses.knn_entropy import knn_entropy
 from kexue_keras.losses.multilabel import (
     LogSumExpPairwise,
     MultilabelCategoricalCrossentropy,
@@ -29,6 +30,7 @@ __all__ = [
     "cosent_loss",
     "euclidean_cost",
     "kantorovich_dual",
+    "knn_entropy",
     "log_sum_exp_pairwise_loss",
     "multilabel_categorical_crossentropy",
     "sequence_crossentropy",

@@ -13,8 +13,10 @@ from kexue_keras.models.checkpoints.bert4keras import (
 from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
+from kexue_keras.models.entropic_autoencoder import EntropicAutoencoder
 from kexue_keras.models.restricted import restrict_vocabulary
 from kexue_keras.models.transformer import Transformer
+from kexue_keras.models.variational_autoencoder import VariationalAutoencoder
 from kexue_keras.models.wasserstein_gan import WassersteinGAN
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "EntropicAutoencoder",
     "Transformer",
     "Transposed",
     "WassersteinGAN",
+    "VariationalAutoencoder",
     "build_transformer_model",
     "load_bert4keras_weights",
     "load_checkpoint",
