@@ -137,6 +137,8 @@ class GeneratorAndCritic(keras.Model):
     def predicted(self, part, x, batch_size):
         """What the generator or the critic makes of an array: float32 NumPy array."""
         backend.sync_variables(self)
+        if len(x) <= batch_size:  # without the data pipeline, which takes longer than a small model
+            return np.asarray(part.predict_on_batch(x), "float32")
         return np.asarray(part.predict(x, batch_size=batch_size, verbose=0), "float32")
 
     @property
