@@ -101,8 +101,9 @@ def draw_samples(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(columns * 0.36 + 1.1, len(rows) * (lines * 0.37 + 0.12)))
-    figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03)
+    width, height = columns * 0.36 + 1.0, len(rows) * (lines * 0.36 + 0.14)
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(left=0.95 / width, right=0.998, bottom=0.01, top=0.99, hspace=0.1)
     for ax, (name, images) in zip(
         np.atleast_1d(figure.subplots(len(rows))), rows.items(), strict=True
     ):
@@ -114,7 +115,7 @@ def draw_samples(
 
 
 def draw_ellipses(
-    axes: Any, mean: np.ndarray, deviation: np.ndarray, labels: Sequence[int], reach: float
+    axes: Any, mean: np.ndarray, deviation: np.ndarray, labels: Sequence[int], reach: np.ndarray
 ) -> None:
     """Draws the ellipses that samples are coded as, beside the unit circle.
 
@@ -123,7 +124,7 @@ def draw_ellipses(
         mean: their centres, `(n, 2)`.
         deviation: their half axes, `(n, 2)`.
         labels: classes, integers from 0 to 9, told by the colour and at their middle.
-        reach: what is shown, from minus this to this.
+        reach: what is shown of both axes, a pair for each.
     """
     from matplotlib import colormaps
     from matplotlib.collections import EllipseCollection
@@ -143,7 +144,7 @@ def draw_ellipses(
         middle = np.median(mean[labels == label], axis=0)
         text = axes.annotate(str(label), middle, ha="center", va="center", weight="bold", color=INK)
         text.set(path_effects=[withStroke(linewidth=3, foreground="white")], clip_on=True)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set(xlim=reach[0], ylim=reach[1], aspect="equal")
     axes.tick_params(colors="#7a8894", labelsize=8)
     axes.spines[:].set_color("#c8d0d8")
 
@@ -169,13 +170,21 @@ def draw_codes(
     for (left, right), (title, mean, deviation, images) in zip(
         figure.subplots(len(panels), 2, squeeze=False), panels, strict=True
     ):
-        farthest = np.quantile(np.abs(mean).max(axis=1), 0.98)
-        draw_ellipses(left, mean, deviation, labels, max(1.3 * farthest, 1.5))
+        draw_ellipses(left, mean, deviation, labels, _square_around(mean))
         left.set_title(f"codes {title}; dashed: the unit circle", fontsize=10, color=INK)
         draw_images(right, images, round(len(images) ** 0.5))
         right.set_title(f"decoded: {-reach} to {reach} both ways", fontsize=10, color=INK)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _square_around(points: np.ndarray) -> np.ndarray:
+    """Ends of both axes, `(2, 2)`: of a square that shows almost all points and the unit circle."""
+    low = np.minimum(np.quantile(points, 0.01, axis=0), -1)
+    high = np.maximum(np.quantile(points, 0.99, axis=0), 1)
+    half = 0.5 * 1.2 * (high - low).max()
+    middle = (low + high) / 2
+    return np.stack([middle - half, middle + half], axis=1)
 
 
 def draw_curves(path: str | Path, curves: Mapping[str, Sequence[float]], title: str) -> None:

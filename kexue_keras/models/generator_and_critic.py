@@ -137,9 +137,11 @@ class GeneratorAndCritic(keras.Model):
     def predicted(self, part, x, batch_size):
         """What the generator or the critic makes of an array: float32 NumPy array."""
         backend.sync_variables(self)
-        if len(x) <= batch_size:  # without the data pipeline, which takes longer than a small model
-            return np.asarray(part.predict_on_batch(x), "float32")
-        return np.asarray(part.predict(x, batch_size=batch_size, verbose=0), "float32")
+        # one by one, without the data pipeline and the program of `predict`, which callbacks that
+        # look at a few samples would wait for
+        parts = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
+        found = [part(ops.convert_to_tensor(rows), training=False) for rows in parts]
+        return np.concatenate([ops.convert_to_numpy(y).astype("float32") for y in found])
 
     @property
     def non_trainable_variables(self):
