@@ -43,7 +43,7 @@ from kexue_keras.experiments import pictures, schedules
 from kexue_keras.experiments.comparison import compare_methods
 from kexue_keras.experiments.options import Files, Table, UsageError, check, read_json
 from kexue_keras.experiments.tables import Figure
-from kexue_keras.experiments.transport import DistanceHistory, distance_of_batches
+from kexue_keras.experiments.transport import DistanceHistory, distance_of_batches, normal_generator
 from kexue_keras.files import replacing, write_text
 from kexue_keras.models import EntropicAutoencoder, VariationalAutoencoder, WassersteinGAN
 
@@ -110,8 +110,8 @@ def load_data(config):
     """Training digits and held-out ones, each pictures `(n, 64)` and labels."""
     if bool(config.train) != bool(config.valid) or (config.train and config.measure_on == "test"):
         raise UsageError(
-            "`train` and `valid` must both be given or neither, and only without them `measure_on` "
-            f"may be test. Received: {config.train}, {config.valid}, {config.measure_on!r}"
+            "`train` and `valid` must both be files or both be left out, and files have no test "
+            f"set. Received: train {config.train}, valid {config.valid}, {config.measure_on!r}"
         )
     if config.train:
         return [_load(paths) for paths in (config.train, config.valid)]
@@ -162,14 +162,22 @@ def fit(config, model, x):
     return model.fit(x, batch_size=size, epochs=config.epochs, verbose=0).history
 
 
-# ---- methods: each takes `(config, train, held_out, seed)` and returns new digits, as many as are
-# held out, the history of training and figures of its own
+# ---- methods: each takes `(config, train, held_out, seed)` and returns a `Result`
+
+
+@dataclasses.dataclass
+class Result:
+    """What a method made: new digits, as many as are held out; history; figures of its own."""
+
+    samples: np.ndarray
+    history: dict[str, list[float]]
+    figures: dict[str, float]
 
 
 def show_data(config, train, held_out, seed):
     """Digits of training, in place of new ones."""
     chosen = np.random.default_rng(seed).permutation(len(train[0]))[: len(held_out[0])]
-    return train[0][chosen], {}, {}
+    return Result(train[0][chosen], {}, {})
 
 
 def fit_vae(config, train, held_out, seed, weight=None, conditional=False):
@@ -181,12 +189,12 @@ def fit_vae(config, train, held_out, seed, weight=None, conditional=False):
     history = fit(config, vae, [train[0], wanted[0]] if conditional else train[0])
     x, wanted = held_out[0], wanted[1]
     mean, deviation = vae.posterior(x, wanted)
-    codes = mean + deviation * np.random.default_rng([seed, 1]).normal(size=mean.shape)
+    codes = mean + deviation * normal(len(x), config.code_size, seed)
     samples = vae.sample(len(x), wanted, seed=seed)
     figures = figures_of_codes(codes, vae.decode(mean, wanted), x)
     if conditional:
         figures["wanted"] = np.mean(nearest_label(train, samples) == held_out[1])
-    return samples, history, figures
+    return Result(samples, history, figures)
 
 
 def fit_entropic(config, train, held_out, seed):
@@ -196,7 +204,7 @@ def fit_entropic(config, train, held_out, seed):
     history = fit(config, eae, train[0])
     codes = eae.encode(held_out[0])
     figures = figures_of_codes(codes, eae.decode(codes), held_out[0])
-    return eae.sample(len(codes), seed=seed), history, figures
+    return Result(eae.sample(len(codes), seed=seed), history, figures)
 
 
 def show_centroids(config, train, held_out, seed, count=None):
@@ -206,7 +214,7 @@ def show_centroids(config, train, held_out, seed, count=None):
     count = min(count or config.batch_size, len(train[0]))
     found = KMeans(count, n_init=1, random_state=seed).fit(train[0]).cluster_centers_
     found = np.random.default_rng(seed).permutation(found).astype("float32")
-    return np.resize(found, held_out[0].shape), {}, {}
+    return Result(np.resize(found, held_out[0].shape), {}, {})
 
 
 def fit_gan(config, train, held_out, seed, **options):
@@ -231,7 +239,7 @@ def fit_gan(config, train, held_out, seed, **options):
         "static": still.estimated[0] / still.exact[0],
         "ratio": float(np.mean(latter[0] / latter[1])),
     }
-    return samples, {"exact": watched.exact, "estimated": watched.estimated}, figures
+    return Result(samples, {"exact": watched.exact, "estimated": watched.estimated}, figures)
 
 
 def gan_around(config, generator, steps, rate, critic_steps, seed, options):
@@ -243,15 +251,6 @@ def gan_around(config, generator, steps, rate, critic_steps, seed, options):
     adams = (keras.optimizers.Adam(schedules.linear(*pair), beta_1=0.5) for pair in rates)
     gan.compile(*adams, jit_compile=backend.train_with_xla())
     return gan
-
-
-def normal_generator(x):
-    """A generator of N(mean, covariance) of samples."""
-    generator = keras.Sequential([keras.Input(x.shape[1:]), layers.Dense(x.shape[1])])
-    values, vectors = np.linalg.eigh(np.cov(x.T))
-    root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
-    generator.set_weights([root, x.mean(0)])
-    return generator
 
 
 FIT = {
@@ -269,10 +268,14 @@ FIT = {
 # ---- measures and pictures
 
 
+def normal(n, size, seed):
+    """Codes from N(0, I)."""
+    return np.random.default_rng([seed, 1]).normal(size=(n, size))
+
+
 def figures_of_codes(codes, decoded, x):
     """How far codes are from N(0, I), and decoded digits from what was coded."""
-    normal = np.random.default_rng([0, 2]).normal(size=codes.shape)
-    found = metrics.kernel_mmd(normal, codes, "gaussian")
+    found = metrics.kernel_mmd(normal(len(codes), codes.shape[1], 7), codes, "gaussian")
     return {"code": found, "error": float(((decoded - x) ** 2).sum(1).mean())}
 
 
@@ -282,28 +285,41 @@ def nearest_label(train, samples):
     return train[1][squares.argmin(1)]
 
 
+def measures(config, held_out, samples):
+    """Figures of new digits beside as many held-out ones."""
+    precision, recall = metrics.precision_and_recall(held_out, samples)
+    return {
+        "neighbour": metrics.nearest_neighbour_accuracy(held_out, samples),
+        "mmd": metrics.kernel_mmd(held_out, samples),
+        "precision": precision,
+        "recall": recall,
+        "distance": distance_of_batches(held_out, samples, config.batch_size),
+    }
+
+
 def measure(config, train, held_out, experiment, method, seed):
     """Trains by one method with one seed; draws its curves, keeps its digits for the picture."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    samples, history, figures = FIT[method](config, train, held_out, seed)
+    result = FIT[method](config, train, held_out, seed)
     if method in GANS:
-        write_text(config.output / f"distances_{method}.json", json.dumps(history) + "\n")
-    elif history:
-        pictures.draw_curves(config.output / f"curves_{method}.png", history, method)
-    with replacing(config.output / f"samples_{method}.npy") as temporary:
-        np.save(temporary, samples[: 2 * LINE])
-    figures["neighbour"] = metrics.nearest_neighbour_accuracy(held_out[0], samples)
-    figures["mmd"] = metrics.kernel_mmd(held_out[0], samples)
-    figures["distance"] = distance_of_batches(held_out[0], samples, config.batch_size)
-    shares = metrics.precision_and_recall(held_out[0], samples)
-    return figures | dict(zip(("precision", "recall"), shares, strict=True))
+        write_text(config.output / f"distances_{method}.json", json.dumps(result.history) + "\n")
+    elif result.history:
+        path = config.output / f"curves_{method}.png"
+        pictures.draw_curves(path, result.history, method)
+    with replacing(samples_path(config, method)) as temporary:
+        np.save(temporary, result.samples[: 2 * LINE])
+    return measures(config, held_out[0], result.samples) | result.figures
+
+
+def samples_path(config, method):
+    return config.output / f"samples_{method}.npy"
 
 
 def draw(config, train, held_out):
     """Draws the new digits of all methods, what critics estimated, and what the divergence does to
     codes in the plane."""
-    rows = {name: np.load(config.output / f"samples_{name}.npy") for name in config.methods}
+    rows = {name: np.load(samples_path(config, name)) for name in config.methods}
     rows = {name: x.reshape(-1, SIDE, SIDE) for name, x in rows.items()}
     pictures.draw_samples(config.output / "samples.png", rows, LINE)
     names = [name for name in config.methods if name in GANS]

@@ -1,4 +1,4 @@
-"""Exact Wasserstein distances of batches, and what a critic says of them while it trains."""
+"""Exact Wasserstein distances of batches, what a critic says of them, and a generator to try it."""
 
 import keras
 import numpy as np
@@ -39,6 +39,24 @@ def distance_of_batches(x, y, size) -> float:
     size = min(size, len(x))
     starts = range(0, len(x) - size + 1, size)
     return float(np.mean([exact_distance(x[i : i + size], y[i : i + size]) for i in starts]))
+
+
+def normal_generator(x) -> keras.Model:
+    """A generator of the normal distribution with the mean and covariance of samples `(n, d)`, from
+    codes `(batch, d)`.
+
+    Example:
+
+    >>> generator = normal_generator(np.array([[1.0], [3.0], [5.0]]))
+    >>> [float(weight.squeeze()) for weight in generator.get_weights()]
+    [2.0, 3.0]
+    """
+    x = np.asarray(x)
+    generator = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(x.shape[1])])
+    values, vectors = np.linalg.eigh(np.cov(x.T).reshape(x.shape[1], x.shape[1]))
+    root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    generator.set_weights([root, x.mean(0)])
+    return generator
 
 
 class DistanceHistory(keras.callbacks.Callback):

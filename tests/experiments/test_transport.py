@@ -11,6 +11,7 @@ from kexue_keras.experiments.transport import (
     DistanceHistory,
     distance_of_batches,
     exact_distance,
+    normal_generator,
 )
 
 
@@ -41,3 +42,10 @@ def test_the_history_compares_the_same_batches():
     expected = np.mean([gan.distance(*pair) for pair in pairs])
     assert history.estimated[-1] == pytest.approx(expected, rel=1e-5)
     assert history.exact[-1] == pytest.approx(np.mean([exact_distance(*pair) for pair in pairs]))
+
+
+def test_the_normal_generator_has_the_mean_and_the_covariance_of_samples():
+    x = np.random.default_rng(2).normal(size=(30, 4)) @ np.triu(np.ones((4, 4))) + 1
+    root, mean = normal_generator(x).get_weights()
+    np.testing.assert_allclose(root.T @ root, np.cov(x.T), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mean, x.mean(0), rtol=1e-5)

@@ -1,6 +1,8 @@
 """The entropy by nearest neighbours: numbers, laws, gradients, near and equal samples."""
 
 import math
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -162,3 +164,19 @@ def test_errors():
         losses.knn_entropy(SAMPLES, 40)
     with pytest.raises(ValueError, match=r"`samples` must be of the shape .*Received: \(40,\)"):
         losses.knn_entropy(SAMPLES[:, 0])
+
+
+@pytest.mark.slow
+def test_a_large_batch_needs_little_memory():
+    """4,096 x 32 with the gradient, in a process of its own: the peak of all of its memory."""
+    program = """
+import resource, numpy as np, keras
+from kexue_keras import backend, losses
+x = keras.Variable(np.random.default_rng(0).normal(size=(4096, 32)).astype("float32"))
+value, (gradient,) = backend.value_and_grad(lambda: losses.knn_entropy(x.value), [x])()
+assert np.isfinite(keras.ops.convert_to_numpy(gradient)).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) * 1024 < 2e9
