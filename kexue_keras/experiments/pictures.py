@@ -207,3 +207,35 @@ def draw_curves(path: str | Path, curves: Mapping[str, Sequence[float]], title: 
     figure.suptitle(title)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def draw_estimates(
+    path: str | Path, panels: Mapping[str, Mapping[str, Sequence[float]]], label: str
+) -> None:
+    """Draws exact figures and their estimates by epoch, an axis for each method, all alike.
+
+    Args:
+        path: the picture to write.
+        panels: name of a method to `{"exact": ..., "estimated": ...}`, a number for every epoch.
+        label: of the vertical axis.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.6 + 2.3 * len(panels), 2.7), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    top = max(max(lines["exact"]) for lines in panels.values())
+    bottom = min(min(lines["estimated"]) for lines in panels.values())
+    for ax, (name, lines) in zip(axes, panels.items(), strict=True):
+        epochs = range(1, len(lines["exact"]) + 1)
+        ax.plot(epochs, lines["exact"], color=INK, linewidth=1.6, label="exact")
+        ax.plot(epochs, lines["estimated"], color="#d1495b", linewidth=1.6, label="the critic's")
+        ax.fill_between(epochs, lines["estimated"], lines["exact"], color="#d1495b", alpha=0.08)
+        ax.set_title(name.replace("_", " "), fontsize=10, color=INK)
+        ax.set(xlabel="epoch", ylim=(min(1.1 * bottom, 0), 1.15 * top))
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color("#c8d0d8")
+        ax.tick_params(colors="#7a8894", labelsize=8)
+    axes[0].set_ylabel(label)
+    axes[0].legend(frameon=False, fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)

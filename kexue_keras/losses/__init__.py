@@ -14,6 +14,7 @@ from kexue_keras.losses.multilabel import (
 )
 from kexue_keras.losses.sequence import SequenceCrossentropy, sequence_crossentropy
 from kexue_keras.losses.taylor import TaylorCrossentropy, taylor_crossentropy
+from kexue_keras.losses.transport import c_transform, euclidean_cost, kantorovich_dual
 
 __all__ = [
     "BinaryDivergence",
@@ -24,8 +25,11 @@ __all__ = [
     "SequenceCrossentropy",
     "SparseMultilabelCategoricalCrossentropy",
     "TaylorCrossentropy",
+    "c_transform",
     "combinatorial_softmax_crossentropy",
     "cosent_loss",
+    "euclidean_cost",
+    "kantorovich_dual",
     "knn_entropy",
     "log_sum_exp_pairwise_loss",
     "multilabel_categorical_crossentropy",

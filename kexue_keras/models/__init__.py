@@ -17,6 +17,7 @@ from kexue_keras.models.entropic_autoencoder import EntropicAutoencoder
 from kexue_keras.models.restricted import restrict_vocabulary
 from kexue_keras.models.transformer import Transformer
 from kexue_keras.models.variational_autoencoder import VariationalAutoencoder
+from kexue_keras.models.wasserstein_gan import WassersteinGAN
 
 __all__ = [
     "Bert",
@@ -26,6 +27,7 @@ __all__ = [
     "EntropicAutoencoder",
     "Transformer",
     "Transposed",
+    "WassersteinGAN",
     "VariationalAutoencoder",
     "build_transformer_model",
     "load_bert4keras_weights",

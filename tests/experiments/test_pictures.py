@@ -60,5 +60,7 @@ def test_files_are_written(tmp_path):
     panels = [("before", mean, deviation, images)]
     pictures.draw_codes(tmp_path / "codes.png", panels, [0, 1, 2, 3, 4, 5], 2.0)
     pictures.draw_curves(tmp_path / "curves.png", {"loss": [2, 1], "kl": [0, 1]}, "vae")
-    for name in ("samples", "codes", "curves"):
+    lines = {"exact": [3.0, 2.0, 1.5], "estimated": [1.0, 1.2, 1.4]}
+    pictures.draw_estimates(tmp_path / "estimates.png", {"clip": lines, "spectral": lines}, "W1")
+    for name in ("samples", "codes", "curves", "estimates"):
         assert imread(tmp_path / f"{name}.png").std() > 0.01

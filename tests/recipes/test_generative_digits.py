@@ -25,7 +25,7 @@ def arguments(tmp_path_factory, recipe):
         lines = [",".join(map(str, row)) for row in rows]
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [
-        *("--train", folder / "train", "--valid", folder / "valid", "--epochs", 2),
+        *("--train", folder / "train", "--valid", folder / "valid", "--epochs", 1),
         *("--batch-size", 32, "--hidden-size", 8, "--code-size", 3),
     ]
 
@@ -46,25 +46,55 @@ def test_the_split_is_fixed_and_its_parts_have_nothing_in_common(recipe):
 
 @pytest.mark.eager
 def test_the_table_and_its_pictures(recipe, arguments, tmp_path, capsys):
-    command = [*arguments, "--output", tmp_path]
+    methods = ("data", "vae_without_kl", "cvae", "entropic")
+    command = [*arguments, "--methods", *methods, "--output", tmp_path]
     main(recipe, *command)
     output = capsys.readouterr().out
     assert "70 training digits, 20 held out" in output and "\n| cvae | " in output
     cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
     figures = {cell["options"]["method"]: cell["figures"] for cell in cells}
-    assert set(figures) == {"data", "vae_without_kl", "vae", "cvae", "entropic"}
-    assert set(figures["cvae"]) == set(recipe.FIGURES)
-    assert set(figures["entropic"]) == set(recipe.FIGURES) - {"wanted"}
-    assert set(figures["data"]) == {"neighbour", "mmd", "precision", "recall"}
+    assert set(figures) == set(methods)
+    assert {"neighbour", "mmd", "precision", "recall", "distance"} == set(figures["data"])
+    of_codes = {"code", "error"}
+    assert not of_codes & set(figures["data"]) and of_codes <= set(figures["entropic"])
+    assert "wanted" in figures["cvae"] and "wanted" not in figures["vae_without_kl"]
     assert all(np.isfinite(list(found.values())).all() for found in figures.values())
-    for name in ("samples", "ellipses", "table", "curves_vae", "curves_entropic"):
+    for name in ("samples", "ellipses", "table", "curves_cvae", "curves_entropic"):
         assert (tmp_path / f"{name}.png").stat().st_size > 3000
     (tmp_path / "samples.png").unlink()
     main(recipe, *command)
     assert "seed 0" not in capsys.readouterr().out  # measured before
     assert (tmp_path / "samples.png").exists()
-    with pytest.raises(ValueError, match="holds results with `epochs` = 2"):
-        main(recipe, *command, "--epochs", 3)
+    with pytest.raises(ValueError, match="holds results with `epochs` = 1"):
+        main(recipe, *command, "--epochs", 2)
+
+
+@pytest.mark.eager
+def test_gans_beside_centroids(recipe, arguments, tmp_path, capsys):
+    methods = ["centroids", "mean", *recipe.GANS]
+    main(recipe, *arguments, "--methods", *methods, "--critic-steps", 1, "--output", tmp_path)
+    assert "\n| zero_centred | " in capsys.readouterr().out
+    cells = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["cells"]
+    figures = {cell["options"]["method"]: cell["figures"] for cell in cells}
+    assert list(figures) == methods
+    for name in recipe.GANS:
+        assert set(figures[name]) == set(recipe.FIGURES) - {"code", "error", "wanted"}
+        assert np.isfinite(list(figures[name].values())).all()
+        lines = json.loads((tmp_path / f"distances_{name}.json").read_text(encoding="utf-8"))
+        assert [len(lines[kind]) for kind in ("exact", "estimated")] == [1, 1]
+        assert figures[name]["ratio"] == pytest.approx(lines["estimated"][0] / lines["exact"][0])
+    assert figures["c_transform"]["static"] <= 1
+    for name in ("samples", "distances"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 3000
+    assert not (tmp_path / "ellipses.png").exists()  # of autoencoders only
+
+
+def test_centroids_and_the_mean(recipe):
+    train, held_out = recipe.load_data(recipe.Config())
+    mean = recipe.FIT["mean"](recipe.Config(), train, held_out, 0).samples
+    np.testing.assert_allclose(mean, np.tile(train[0].mean(0), (len(held_out[0]), 1)), atol=1e-5)
+    found = recipe.show_centroids(recipe.Config(batch_size=5), train, held_out, 0).samples
+    assert found.shape == held_out[0].shape and len(np.unique(found, axis=0)) == 5
 
 
 def test_figures(recipe):
@@ -82,7 +112,7 @@ def test_errors(recipe, arguments, tmp_path):
         main(recipe, "--methods", "magic")
     with pytest.raises(ValueError, match="`kl_weight` must be at least 0. Received: -1"):
         main(recipe, "--kl-weight", -1)
-    with pytest.raises(ValueError, match="`train` and `valid` must both be given or neither"):
+    with pytest.raises(ValueError, match="`train` and `valid` must both be files or"):
         main(recipe, *arguments, "--measure-on", "test", "--output", tmp_path)
-    with pytest.raises(ValueError, match="`train` and `valid` must both be given or neither"):
+    with pytest.raises(ValueError, match="`train` and `valid` must both be files or"):
         main(recipe, *arguments[:2], "--output", tmp_path)
