@@ -1,5 +1,6 @@
 """The arguments of a blueprint: their names, and which go together."""
 
+import copy
 import inspect
 
 import keras
@@ -165,4 +166,6 @@ def _check_performer(config):
 
 def model_of_condition(given):
     """The Keras model of a condition, from its configuration if it comes as that."""
-    return keras.saving.deserialize_keras_object(given) if isinstance(given, dict) else given
+    if not isinstance(given, dict):
+        return given
+    return keras.saving.deserialize_keras_object(copy.deepcopy(given))  # which it empties
