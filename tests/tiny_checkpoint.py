@@ -80,7 +80,9 @@ def variable_shapes(config: dict) -> dict[str, tuple[int, ...]]:
         "cls/seq_relationship/output_weights": (2, hidden),
         "cls/seq_relationship/output_bias": (2,),
     }
-    square = (hidden, hidden)
+    square, heads = (hidden, hidden), config["num_attention_heads"]
+    size = heads * config.get("attention_head_size", hidden // heads)
+    key_size = heads * config.get("attention_key_size", size // heads)
     dense = {
         "bert/pooler/dense": square,
         "cls/predictions/transform/dense": square,
@@ -88,9 +90,9 @@ def variable_shapes(config: dict) -> dict[str, tuple[int, ...]]:
     norms = ["bert/embeddings/LayerNorm", "cls/predictions/transform/LayerNorm"]
     for index in range(config["num_hidden_layers"]):
         layer = f"bert/encoder/layer_{index}"
-        for projection in ("query", "key", "value"):
-            dense[f"{layer}/attention/self/{projection}"] = square
-        dense[f"{layer}/attention/output/dense"] = square
+        for projection, width in {"query": key_size, "key": key_size, "value": size}.items():
+            dense[f"{layer}/attention/self/{projection}"] = (hidden, width)
+        dense[f"{layer}/attention/output/dense"] = (size, hidden)
         dense[f"{layer}/intermediate/dense"] = (hidden, intermediate)
         dense[f"{layer}/output/dense"] = (intermediate, hidden)
         norms += [f"{layer}/attention/output/LayerNorm", f"{layer}/output/LayerNorm"]

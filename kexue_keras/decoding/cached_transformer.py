@@ -34,10 +34,11 @@ class CachedTransformer:
         self.depth = blueprint.depth
         self.vocab_size = blueprint.vocab_size
         learned = blueprint.config["position"] == "learned"
-        self.max_position = blueprint.config["max_position"] if learned else None
-        self.condition_size = blueprint.config["condition_size"]
+        self.max_position = blueprint.max_position if learned else None
+        self.condition_size = _condition_size(blueprint)
         self.segment_vocab_size = blueprint.config["segment_vocab_size"]
-        used = (v for layer in blueprint.layers.values() for v in layer.variables)
+        layers = [*blueprint.layers.values(), blueprint.condition_model]
+        used = (v for layer in layers if layer is not None for v in layer.variables)
         self.variables = list({id(v): v for v in used}.values())
 
     def prefill(self, token_ids, segment_ids, lengths, condition=None):
@@ -46,12 +47,15 @@ class CachedTransformer:
         Args:
             token_ids, segment_ids: int32 `(batch, source)`, filled up with 0 on the right.
             lengths: int32 `(batch,)`, at least 1.
-            condition: float `(batch, condition_size)`, if the model has conditions.
+            condition: float `(batch, condition_size)`, if the model has conditions; of a
+                `condition_model` its input.
 
         Returns:
             The logits `(batch, vocabulary)`, float32, of the first token to generate, and the
             source: what `step` needs to know of the prompts.
         """
+        if condition is not None and self.blueprint.condition_model is not None:
+            condition = self.blueprint.condition_model(condition)
         inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "condition": condition}
         blueprint = self.blueprint.given(inputs)
         positions = ops.arange(ops.shape(token_ids)[1], dtype="int32")
@@ -78,12 +82,14 @@ class CachedTransformer:
         caches = []
         for index in range(self.depth):
             attention = self.blueprint.attention(index)
-            size = attention.query_dense.units // attention.heads
-            shape = (batch, attention.heads, steps * slots, size)
-            if not shared:
-                shape = (batch, slots, attention.heads, steps, size)
-            empty = ops.zeros(shape, attention.compute_dtype)
-            caches.append((empty, empty))
+            pair = []
+            for dense in (attention.key_dense, attention.value_dense):
+                size = dense.units // attention.heads
+                shape = (batch, attention.heads, steps * slots, size)
+                if not shared:
+                    shape = (batch, slots, attention.heads, steps, size)
+                pair.append(ops.zeros(shape, attention.compute_dtype))
+            caches.append(tuple(pair))
         return caches
 
     def step(self, token_ids, index, source, cache, visible):
@@ -115,6 +121,20 @@ class CachedTransformer:
         """Logits after every token, float32; see `Blueprint.run` for the arguments."""
         blueprint = self.blueprint.given(inputs)
         return ops.cast(blueprint.head(blueprint.run(inputs, positions, attend)), "float32")
+
+
+def _condition_size(blueprint):
+    """Size of what a sample's condition is given as, or None."""
+    model = blueprint.condition_model
+    if model is None:
+        return blueprint.config["condition_size"]
+    shapes = [tensor.shape for tensor in model.inputs]
+    if len(shapes) > 1 or len(shapes[0]) != 2:
+        raise ValueError(
+            "`condition_model` must have one input (batch, size) to decode with a cache. "
+            f"Received: {shapes}"
+        )
+    return shapes[0][1]
 
 
 def segment_of_generated(application, last):

@@ -12,11 +12,15 @@ class HeadProjections(layers.Layer):
         output_size: size of the output; `None` means the last axis of the query.
         use_bias: whether the four projections have a bias.
         kernel_initializer: initializer of the four kernels.
+        key_size: size of a head's queries and keys; `None` means that of its values, `head_size`.
     """
 
-    def __init__(self, heads, head_size, output_size, use_bias, kernel_initializer, **kwargs):
+    def __init__(
+        self, heads, head_size, output_size, use_bias, kernel_initializer, key_size=None, **kwargs
+    ):
         super().__init__(**kwargs)
         sizes = {"heads": heads, "head_size": head_size, "output_size": output_size}
+        sizes["key_size"] = key_size
         for name, value in sizes.items():
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
@@ -24,6 +28,7 @@ class HeadProjections(layers.Layer):
         self.heads = heads
         self.head_size = head_size
         self.output_size = output_size
+        self.key_size = key_size
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
 
@@ -35,11 +40,12 @@ class HeadProjections(layers.Layer):
                 f"Received: heads={self.heads}"
             )
         self._head_size = self.head_size or features // self.heads
+        self._key_size = self.key_size or self._head_size
         key_shape = key_shape or query_shape
         value_shape = value_shape or key_shape
-        width = self.heads * self._head_size
-        self.query_dense = self._dense(width, "query", query_shape)
-        self.key_dense = self._dense(width, "key", key_shape)
+        width, key_width = self.heads * self._head_size, self.heads * self._key_size
+        self.query_dense = self._dense(key_width, "query", query_shape)
+        self.key_dense = self._dense(key_width, "key", key_shape)
         self.value_dense = self._dense(width, "value", value_shape)
         merged_shape = (*query_shape[:-1], width)
         self.output_dense = self._dense(self.output_size or features, "output", merged_shape)
@@ -57,7 +63,7 @@ class HeadProjections(layers.Layer):
 
     def _split(self, x):
         shape = ops.shape(x)
-        return ops.reshape(x, (shape[0], shape[1], self.heads, self._head_size))
+        return ops.reshape(x, (shape[0], shape[1], self.heads, x.shape[-1] // self.heads))
 
     def merge_heads(self, x):
         """`(batch, length, heads, head_size)` -> the output `(batch, length, output_size)`."""
@@ -83,6 +89,7 @@ class HeadProjections(layers.Layer):
             "heads": self.heads,
             "head_size": self.head_size,
             "output_size": self.output_size,
+            "key_size": self.key_size,
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
         }

@@ -29,7 +29,7 @@ _DISTANCE_VALUES = {"qkd": "bhqk,qkd->bhqd", "bkd": "bhqk,bkd->bhqd", "bqkd": "b
 class MultiHeadAttention(HeadProjections):
     """Multi-head dot-product attention.
 
-    `softmax(Q K^T / sqrt(head_size)) V` per head. The scores, their softmax and the mask are
+    `softmax(Q K^T / sqrt(key_size)) V` per head. The scores, their softmax and the mask are
     computed in float32 whatever the compute dtype is; in half precision a training step keeps only
     the weights, in half precision. Where the backend has a fused kernel (JAX on accelerators)
     plain softmax attention without dropout of its weights takes it, and no score is kept at all.
@@ -54,6 +54,9 @@ class MultiHeadAttention(HeadProjections):
             (NEZHA). `head_size` must be even for both.
         dropout: dropout rate of the attention probabilities.
         kernel_initializer: initializer of the four kernels.
+        key_size: size of a head's queries and keys; `None` means that of its values, `head_size`.
+        return_scores: whether the scores come too, `(batch, heads, queries, keys)`, float32: scaled
+            and with relative positions, before `bias` and mask.
 
     Call arguments:
         query: floating, `(batch, queries, features)`.
@@ -94,9 +97,12 @@ class MultiHeadAttention(HeadProjections):
         train_length=512,
         normalizer="softmax",
         position=None,
+        key_size=None,
+        return_scores=False,
         **kwargs,
     ):
-        super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
+        sizes = (heads, head_size, output_size)
+        super().__init__(*sizes, use_bias, kernel_initializer, key_size, **kwargs)
         chosen = {
             "attention_scale": attention_scale,
             "normalizer": normalizer,
@@ -112,13 +118,19 @@ class MultiHeadAttention(HeadProjections):
         self.normalizer = normalizer
         self.position = position
         self.dropout = dropout
+        self.return_scores = return_scores
 
     def build(self, query_shape, key_shape=None, value_shape=None):
         super().build(query_shape, key_shape, value_shape)
-        if self.position and self._head_size % 2:
+        if self.position and self._key_size % 2:
             raise ValueError(
                 f'`head_size` must be even with position "{self.position}". '
-                f"Received: {self._head_size}"
+                f"Received: {self._key_size}"
+            )
+        if self.position == "relative" and self._key_size != self._head_size:
+            raise ValueError(
+                "`key_size` must be `head_size` with relative positions, whose vectors are added "
+                f"to keys and values. Received: {self._key_size} and {self._head_size}"
             )
         self.dropout_layer = layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
@@ -154,19 +166,22 @@ class MultiHeadAttention(HeadProjections):
             bias,
         )
         query = self.project_query(query, positions)
-        return self.merge_heads(self.attend(query, [part], positions, training=training))
+        output = self.merge_heads(self.attend(query, [part], positions, training=training))
+        if not self.return_scores:
+            return output
+        return output, self._raw_scores(heads_first(query), part, positions)
 
     def project_query(self, x, positions=None):
-        """`(batch, length, features)` -> queries `(batch, length, heads, head_size)`, scaled.
+        """`(batch, length, features)` -> queries `(batch, length, heads, key_size)`, scaled.
 
         `positions`, int32 `(length,)` or `(batch, length)`, matter for rotary ones only and are
         0, 1, 2, ... by default.
         """
-        query = self._split(self.query_dense(x)) * (1 / math.sqrt(self._head_size))
+        query = self._split(self.query_dense(x)) * (1 / math.sqrt(self._key_size))
         return self._placed(query, positions)
 
     def project_key(self, x, positions=None):
-        """`(batch, length, features)` -> keys `(batch, length, heads, head_size)`."""
+        """`(batch, length, features)` -> keys `(batch, length, heads, key_size)`."""
         return self._placed(self._split(self.key_dense(x)), positions)
 
     def _placed(self, x, positions):
@@ -198,7 +213,10 @@ class MultiHeadAttention(HeadProjections):
             return ops.dot_product_attention(query, key, value, mask=visible, scale=1.0)
         query = heads_first(ops.cast(query, self.compute_dtype))
         distances = [self._distances(query, part, positions) for part in parts]
-        scores = [self._scores(query, *pair) for pair in zip(parts, distances, strict=True)]
+        scores = [
+            _with_bias(self._scores(query, *pair), pair[0].bias)
+            for pair in zip(parts, distances, strict=True)
+        ]
         visible = _visible(parts, scores)
         joined = scores[0] if len(parts) == 1 else ops.concatenate(scores, axis=-1)
         weights = self._weights(joined, visible)
@@ -218,6 +236,7 @@ class MultiHeadAttention(HeadProjections):
     def _takes_fused_kernel(self, part, training):
         plain = (self.attention_scale, self.normalizer) == ("sqrt_dim", "softmax")
         plain = plain and self.position != "relative" and part.bias is None
+        plain = plain and self._key_size == self._head_size
         dropped = self.dropout and training
         return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()
 
@@ -238,7 +257,10 @@ class MultiHeadAttention(HeadProjections):
         if distances is not None:
             added = ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
             scores += ops.cast(added, scores.dtype)
-        return scores if part.bias is None else scores + ops.cast(part.bias, scores.dtype)
+        return scores
+
+    def _raw_scores(self, query, part, positions):
+        return self._scores(query, part, self._distances(query, part, positions))
 
     def _weights(self, scores, visible):
         """What `normalize` gives, in the compute dtype."""
@@ -280,7 +302,17 @@ class MultiHeadAttention(HeadProjections):
         return ops.cast(scale, scores.dtype)
 
     def compute_mask(self, query, mask=None):
-        return mask
+        return [mask, None] if self.return_scores else mask
+
+    def compute_output_spec(self, query, key=None, *args, **kwargs):
+        shape = (*query.shape[:-1], self.output_size or query.shape[-1])
+        output = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        if not self.return_scores:
+            return output
+        keys = query.shape[1] if key is None else key.shape[1]
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        shape = (query.shape[0], self.heads, query.shape[1], keys)
+        return output, keras.KerasTensor(shape, dtype=dtype)
 
     def get_config(self):
         return {
@@ -290,7 +322,12 @@ class MultiHeadAttention(HeadProjections):
             "normalizer": self.normalizer,
             "position": self.position,
             "dropout": self.dropout,
+            "return_scores": self.return_scores,
         }
+
+
+def _with_bias(scores, bias):
+    return scores if bias is None else scores + ops.cast(bias, scores.dtype)
 
 
 def _visible(parts, scores):

@@ -130,7 +130,7 @@ class PerformerAttention(HeadProjections):
     def build(self, input_shape):
         super().build(input_shape)
         rng = np.random.default_rng(self.seed)
-        value = orthogonal_features(self.num_features, self._head_size, rng, self.norms)
+        value = orthogonal_features(self.num_features, self._key_size, rng, self.norms)
         self.projection = self.add_weight(
             shape=value.shape,
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(value, dtype),
@@ -155,7 +155,7 @@ class PerformerAttention(HeadProjections):
 
         `x` is divided by the fourth root of the head size first: so `q . k` is scaled as usual.
         """
-        x = x * (self._head_size**-0.25)
+        x = x * (self._key_size**-0.25)
         projected = ops.matmul(x, ops.transpose(ops.convert_to_tensor(self.projection)))
         return projected - ops.sum(ops.square(x), axis=-1, keepdims=True) / 2
 

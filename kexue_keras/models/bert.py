@@ -128,7 +128,8 @@ class Bert(Transformer):
             never computes.
         with_pool: adds the pooled output; True means tanh, else the name of an activation.
         with_nsp: turns the pooled output into next-sentence probabilities.
-        name, dtype, **kwargs: as of any Keras model.
+        name, dtype: as of any Keras model.
+        **kwargs: more arguments of `Blueprint`.
 
     Example:
 
@@ -173,9 +174,10 @@ class Bert(Transformer):
         condition_size=None,
         **kwargs,
     ):
-        given = locals()
-        arguments = {name: given[name] for name in parameters_of(BertBlueprint)}
-        super().__init__(BertBlueprint(**arguments), name=name, **kwargs)
+        given, known = {**locals(), **kwargs}, parameters_of(BertBlueprint)
+        arguments = {name: given[name] for name in known if name in given}
+        rest = {name: value for name, value in kwargs.items() if name not in known}
+        super().__init__(BertBlueprint(**arguments), name=name, **rest)
 
     def get_config(self):
         return {k: v for k, v in super().get_config().items() if k != "family"}

@@ -7,10 +7,16 @@ from keras import layers as keras_layers
 
 from kexue_keras import layers
 from kexue_keras.layers.feed_forward import exact_activation
-from kexue_keras.models.blueprint_config import MASK_MODES, check_config, parameters_of
+from kexue_keras.models.blueprint_config import (
+    check_config,
+    model_of_condition,
+    normal_config,
+    parameters_of,
+)
+from kexue_keras.models.blueprint_graph import BlueprintGraph
 
 
-class Blueprint:
+class Blueprint(BlueprintGraph):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -48,6 +54,22 @@ class Blueprint:
         attention_scale, train_length, normalizer: see `MultiHeadAttention`.
         num_features: number of random features of `PerformerAttention`, in place of softmax
             attention; None keeps the latter.
+        attention_key_size: size of a head's queries and keys; by default that of its values.
+        hierarchical_position: a share (True is 0.4) by which n learned positions make up n ** 2,
+            see `PositionEmbedding`: for texts longer than `max_position`.
+        custom_position_ids: adds an input of positions, int32 `(batch, length)`, after segments.
+        shared_segment_embeddings: the table of tokens embeds segments, too.
+        residual_attention_scores: adds to the scores of each attention those of the one before (its
+            own ones, as in bert4keras; in RealFormer they accumulate); for "encoder" alone.
+        condition_model: a `keras.Model` of the condition, in place of `condition_size`; its inputs
+            become the model's last ones.
+        layer_norm_cond_hidden_size, layer_norm_cond_hidden_act: of a dense layer between the
+            condition and each layer normalization, see `LayerNormalization`.
+        compound_tokens: new tokens after the others, each a list of ids, or a pair of ids and
+            weights: `load_checkpoint` averages their embeddings. These are ids of this model.
+        prefix: what the names of all layers begin with.
+        layers: dict of layers of another blueprint, its `.layers`, to be shared. A model read from
+            a file has its own.
         dtype: dtype policy of the layers.
     """
 
@@ -83,17 +105,22 @@ class Blueprint:
         train_length=512,
         normalizer="softmax",
         num_features=None,
+        attention_key_size=None,
+        hierarchical_position=None,
+        custom_position_ids=False,
+        shared_segment_embeddings=False,
+        residual_attention_scores=False,
+        condition_model=None,
+        layer_norm_cond_hidden_size=None,
+        layer_norm_cond_hidden_act="linear",
+        compound_tokens=None,
+        prefix="",
+        layers=None,
         dtype=None,
     ):
         given = locals()
-        names = set(parameters_of(Blueprint)) - {"dtype"}
-        config = {name: given[name] for name in given if name in names}
-        config["dropout_rate"] = dropout_rate or 0.0
-        config["attention_dropout_rate"] = attention_dropout_rate or 0.0
-        if keep_tokens is not None:
-            config["keep_tokens"] = [int(i) for i in keep_tokens]
-        if application != "encoder":
-            config["with_mlm"] = with_mlm or True
+        names = set(parameters_of(Blueprint)) - {"dtype", "layers"}
+        config = normal_config({name: given[name] for name in given if name in names})
         check_config(config)
         if self.has_position_bias and num_features:
             raise ValueError(
@@ -104,7 +131,8 @@ class Blueprint:
         self.dtype = keras.dtype_policies.get(dtype)
         self.depth = num_hidden_layers
         self.embedding_size = embedding_size or hidden_size
-        self.layers = {}
+        self.layers = dict(layers or {})
+        self.condition_model = model_of_condition(condition_model)
         self.model = None
         self.sealed = False
         self.condition = None
@@ -117,16 +145,27 @@ class Blueprint:
     @property
     def vocab_size(self):
         """Number of tokens of this model."""
-        kept = self.config["keep_tokens"]
-        return self.config["vocab_size"] if kept is None else len(kept)
+        kept, compound = self.config["keep_tokens"], self.config["compound_tokens"]
+        return (self.config["vocab_size"] if kept is None else len(kept)) + len(compound or ())
+
+    @property
+    def max_position(self):
+        """Number of positions: of hierarchical ones the square of the trained ones."""
+        trained = self.config["max_position"]
+        return trained**2 if self.config["hierarchical_position"] else trained
 
     @property
     def initializer(self):
         """A new initializer of kernels and embeddings."""
         return keras.initializers.TruncatedNormal(stddev=0.02)
 
+    @property
+    def is_conditional(self):
+        """Whether there is a condition."""
+        return self.config["condition_size"] is not None or self.condition_model is not None
+
     def get_config(self):
-        """The arguments, without `dtype`."""
+        """The arguments, without `dtype` and `layers`."""
         return dict(self.config)
 
     # ---- what a family writes
@@ -178,10 +217,12 @@ class Blueprint:
         Args:
             inputs: dict of `token_ids`, perhaps `segment_ids`, int `(batch, length)`; symbolic or
                 not. If there is a condition, this is a method of what `given` returns.
-            positions: None for 0, 1, 2, ...; or int, broadcastable to `(batch, length)`.
+            positions: None for the `position_ids` in `inputs` or, without them, 0, 1, 2, ...; or
+                int, broadcastable to `(batch, length)`.
             attend: called as `attend(attention, x, index)`, with the attention layer of a block,
                 its input and the number of the block, which is also that of its cache.
         """
+        positions = inputs.get("position_ids") if positions is None else positions
         x = self.embed(inputs, positions)
         for index in range(self.depth):
             x = self.block(x, index, attend)
@@ -192,8 +233,8 @@ class Blueprint:
 
         A blueprint itself keeps no tensor, so that it may be run by several programs at once.
         """
-        condition = inputs.get("condition")
-        if (condition is None) != (self.config["condition_size"] is None):
+        condition = self.condition_of(inputs)
+        if (condition is not None) != self.is_conditional:
             size, received = self.config["condition_size"], "none" if condition is None else "one"
             raise ValueError(f"`condition` must be of size {size}. Received: {received}")
         found = copy.copy(self)
@@ -206,7 +247,7 @@ class Blueprint:
         """The layer of that name, made on the first call.
 
         Args:
-            name: its name.
+            name: its name, without `prefix`.
             make: its class.
             initialize: name of an argument that is to be `initializer`.
             **arguments: of the class.
@@ -218,15 +259,19 @@ class Blueprint:
                 arguments[initialize] = self.initializer
             plain = type(self.dtype) is keras.DTypePolicy  # whose name says all, in any config
             dtype = self.dtype.name if plain else self.dtype
-            self.layers[name] = make(name=name, **{"dtype": dtype, **arguments})
+            full_name = self.config["prefix"] + name
+            self.layers[name] = make(name=full_name, **{"dtype": dtype, **arguments})
         return self.layers[name]
 
     def norm(self, x, name):
         """Layer normalization, conditional if there is a condition."""
-        conditional = self.config["condition_size"] is not None
-        norm = self.layer(
-            name, layers.LayerNormalization, epsilon=self.epsilon, conditional=conditional
-        )
+        conditional, arguments = self.is_conditional, {}
+        if conditional and self.config["layer_norm_cond_hidden_size"] is not None:
+            arguments["hidden_units"] = self.config["layer_norm_cond_hidden_size"]
+            arguments["hidden_activation"] = self.config["layer_norm_cond_hidden_act"]
+            arguments["initialize"] = "hidden_initializer"
+        arguments.update(epsilon=self.epsilon, conditional=conditional)
+        norm = self.layer(name, layers.LayerNormalization, **arguments)
         return norm([x, self.condition] if conditional else x)
 
     def dense(self, x, units, name, activation=None):
@@ -264,7 +309,9 @@ class Blueprint:
         x = self.token_embedding()(inputs["token_ids"]) if x is None else x
         if not self.config["segment_vocab_size"]:
             return x
-        segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
+        segment = self.token_embedding()
+        if not self.config["shared_segment_embeddings"]:
+            segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
         return self.add([x, segment(inputs["segment_ids"])], "Embedding-Token-Segment")
 
     def add_positions(self, x, positions):
@@ -277,6 +324,7 @@ class Blueprint:
             "embeddings_initializer",
             input_dim=self.config["max_position"],
             output_dim=self.embedding_size,
+            hierarchical=self.config["hierarchical_position"],
         )
         return layer(x) if positions is None else layer(x, positions=positions)
 
@@ -285,6 +333,7 @@ class Blueprint:
         config, number = self.config, self.index(index)
         name = f"Transformer-{number}-MultiHeadSelfAttention"
         sizes = {"heads": config["num_attention_heads"], "head_size": config["attention_head_size"]}
+        sizes["key_size"] = config["attention_key_size"]
         if config["num_features"]:
             return self.layer(
                 name,
@@ -305,6 +354,7 @@ class Blueprint:
             train_length=config["train_length"],
             normalizer=config["normalizer"],
             position=None if learned else config["position"],
+            return_scores=config["residual_attention_scores"],
             **sizes,
         )
 
@@ -317,52 +367,3 @@ class Blueprint:
             units=self.config["intermediate_size"],
             activation=self.config["hidden_act"],
         )(x)
-
-    # ---- the graph
-
-    def attention_mask(self, inputs):
-        """Who sees whom, `(batch, length or 1, length)`, of symbolic or other `inputs`."""
-        # a Performer knows by itself what comes before
-        mode = "padding" if self.config["num_features"] else MASK_MODES[self.application]
-        mask = self.layer("Attention-Mask", layers.AttentionMask, mode=mode, dtype=None)
-        return mask(*(inputs[n] for n in ("token_ids", "segment_ids")[: 1 + (mode == "unilm")]))
-
-    def inputs(self):
-        """Symbolic inputs by name, in their order."""
-        found = {"token_ids": keras.Input((None,), dtype="int32", name="Input-Token")}
-        if self.config["segment_vocab_size"]:
-            found["segment_ids"] = keras.Input((None,), dtype="int32", name="Input-Segment")
-        if self.config["target_positions"]:
-            found["targets"] = keras.Input((None,), dtype="int32", name="Input-Target")
-        if self.config["condition_size"] is not None:
-            size = self.config["condition_size"]
-            found["condition"] = keras.Input((size,), name="Input-Condition")
-        return found
-
-    def outputs(self, x, inputs):
-        """List of a model's outputs, of the hidden states `x`."""
-        if not self.config["with_mlm"]:
-            return [x]
-        if "targets" in inputs:
-            first_counts = self.application == "lm"
-            gather = self.layer("MLM-Target", layers.GatherPositions, first_counts=first_counts)
-            x = gather([x, inputs["targets"]])
-        activation = "softmax" if self.config["with_mlm"] is True else self.config["with_mlm"]
-        activate = self.layer(
-            "MLM-Activation", keras_layers.Activation, activation=activation, dtype="float32"
-        )
-        return [activate(self.head(x))]
-
-    # ---- bert4keras's interface
-
-    def load_weights_from_checkpoint(self, path):
-        """See `kexue_keras.models.load_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import load_checkpoint
-
-        load_checkpoint(self.model, path)
-
-    def save_weights_as_checkpoint(self, path):
-        """See `kexue_keras.models.save_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import save_checkpoint
-
-        save_checkpoint(self.model, path)

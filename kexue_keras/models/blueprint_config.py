@@ -1,6 +1,10 @@
 """The arguments of a blueprint: their names, and which go together."""
 
+import copy
 import inspect
+
+import keras
+import numpy as np
 
 MASK_MODES = {"encoder": "padding", "lm": "causal", "unilm": "unilm"}
 POSITIONS = ("learned", "rotary", "relative")
@@ -26,6 +30,47 @@ def parameters_of(family):
             found.update(inspect.signature(cls.__init__).parameters)
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {n: p for n, p in found.items() if p.kind in named and n != "self"}
+
+
+def normal_config(config):
+    """The arguments as they are kept: JSON can store all of them.
+
+    Example:
+
+    >>> config = {"application": "lm", "with_mlm": False, "dropout_rate": None, "prefix": None,
+    ...     "attention_dropout_rate": 0.1, "hierarchical_position": True, "keep_tokens": None,
+    ...     "compound_tokens": [[1, 2], ([3, 4], [0.5, 1.5])], "condition_model": None}
+    >>> found = normal_config(config)
+    >>> found["with_mlm"], found["hierarchical_position"], found["compound_tokens"]
+    (True, 0.4, [[[1, 2], [1.0, 1.0]], [[3, 4], [0.5, 1.5]]])
+    """
+    config = dict(config, prefix=config["prefix"] or "")
+    for name in ("dropout_rate", "attention_dropout_rate"):
+        config[name] = config[name] or 0.0
+    if config["application"] != "encoder":
+        config["with_mlm"] = config["with_mlm"] or True
+    if config["keep_tokens"] is not None:
+        config["keep_tokens"] = [int(i) for i in config["keep_tokens"]]
+    if config["hierarchical_position"] is True:
+        config["hierarchical_position"] = 0.4
+    config["hierarchical_position"] = config["hierarchical_position"] or None
+    if config["compound_tokens"] is not None:
+        config["compound_tokens"] = [_compound(item) for item in config["compound_tokens"]]
+    if isinstance(config["condition_model"], keras.Model):
+        config["condition_model"] = keras.saving.serialize_keras_object(config["condition_model"])
+    return config
+
+
+def _compound(item):
+    """Ids and weights."""
+    numbers = all(isinstance(i, (int, np.integer)) for i in item)
+    ids, weights = (item, [1] * len(item)) if numbers else item
+    if not len(ids) or len(ids) != len(weights) or not sum(weights):
+        raise ValueError(
+            "`compound_tokens` must be lists of ids, or pairs of ids and as many weights, whose "
+            f"sum is not 0. Received: {item!r}"
+        )
+    return [[int(i) for i in ids], [float(w) for w in weights]]
 
 
 def check_config(config):
@@ -59,9 +104,21 @@ def check_config(config):
                 f"`keep_tokens` must be ids below `vocab_size` {config['vocab_size']}. "
                 f"Received: {wrong[0]}"
             )
+    _check_new_tokens(config)
+    if config["residual_attention_scores"] and application != "encoder":
+        raise ValueError(
+            "`residual_attention_scores` must be False but for an encoder, where scores of several "
+            f"blocks are at hand. Received: True with application {application!r}"
+        )
+    if config["condition_model"] is not None and config["condition_size"] is not None:
+        raise ValueError(
+            f"`condition_size` must be None with `condition_model`. "
+            f"Received: {config['condition_size']}"
+        )
     if config["position"] not in POSITIONS:
         raise ValueError(f"`position` must be one of {POSITIONS}. Received: {config['position']!r}")
-    size = config["attention_head_size"] or config["hidden_size"] // heads
+    size = config["attention_key_size"] or config["attention_head_size"]
+    size = size or config["hidden_size"] // heads
     if config["position"] != "learned" and size % 2:
         raise ValueError(
             f"`attention_head_size` must be even with position {config['position']!r}. "
@@ -73,9 +130,25 @@ def check_config(config):
         raise ValueError("`target_positions` needs `with_mlm`. Received: with_mlm=False")
 
 
+def _check_new_tokens(config):
+    kept = config["keep_tokens"]
+    known = config["vocab_size"] if kept is None else len(kept)
+    for ids, _ in config["compound_tokens"] or ():
+        if not all(0 <= i < known for i in ids):
+            raise ValueError(
+                f"`compound_tokens` must be of ids below {known}, the tokens without them. "
+                f"Received: {ids}"
+            )
+
+
 def _check_performer(config):
     if config["num_features"] < 1:
         raise ValueError(f"`num_features` must be at least 1. Received: {config['num_features']}")
+    if config["residual_attention_scores"]:
+        raise ValueError(
+            "`residual_attention_scores` must be False with `num_features`, which "
+            "computes no scores. Received: True"
+        )
     if config["application"] == "unilm":
         raise ValueError(
             f'`num_features` must be None for "unilm". Received: {config["num_features"]}'
@@ -89,3 +162,10 @@ def _check_performer(config):
         raise ValueError(
             f'`position` must be "learned" with `num_features`. Received: {config["position"]!r}'
         )
+
+
+def model_of_condition(given):
+    """The Keras model of a condition, from its configuration if it comes as that."""
+    if not isinstance(given, dict):
+        return given
+    return keras.saving.deserialize_keras_object(copy.deepcopy(given))  # which it empties

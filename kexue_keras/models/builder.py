@@ -3,6 +3,8 @@
 import inspect
 import json
 
+import keras
+
 from kexue_keras.models.bert import Bert, BertBlueprint
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
@@ -29,6 +31,8 @@ def build_transformer_model(
     with_mlm=False,
     keep_tokens=None,
     return_keras_model=True,
+    layer_norm_cond=None,
+    additional_input_layers=None,
     **config,
 ):
     """Builds a transformer from its configuration and, optionally, loads a checkpoint.
@@ -46,6 +50,9 @@ def build_transformer_model(
         return_keras_model: False returns the model's `Blueprint`, as bert4keras its own: an object
             with `.model`, `.layers` by name, `.initializer`, `.load_weights_from_checkpoint` and
             `.save_weights_as_checkpoint`.
+        layer_norm_cond: a condition of all layer normalizations, a Keras tensor `(batch, size)`
+            made from `additional_input_layers`; see `condition_model` of `Blueprint`.
+        additional_input_layers: a `keras.Input` or a list of them, the model's last inputs.
         **config: entries of the configuration, added to or in place of those of `config_path`.
 
     Returns:
@@ -72,6 +79,7 @@ def build_transformer_model(
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
     if with_pool or "with_pool" in known:
         config["with_pool"] = with_pool
+    config |= _condition(layer_norm_cond, additional_input_layers)
     for name, value in config.items():
         name = _CONFIG_NAMES.get(name, name)
         if name not in known and name not in _KERAS_ARGUMENTS:
@@ -96,6 +104,25 @@ def build_transformer_model(
     if checkpoint_path is not None:
         load_checkpoint(transformer, checkpoint_path)
     return transformer if return_keras_model else transformer.blueprint
+
+
+def _condition(condition, inputs):
+    """Arguments of a blueprint for a condition that comes as a Keras tensor."""
+    if condition is None and inputs is None:
+        return {}
+    inputs = [inputs] if isinstance(inputs, keras.KerasTensor) else list(inputs or ())
+    if not isinstance(condition, keras.KerasTensor) or len(condition.shape) != 2:
+        received = getattr(condition, "shape", condition)
+        raise ValueError(
+            "`layer_norm_cond` must be a Keras tensor (batch, size) if there are "
+            f"`additional_input_layers`. Received: {received}"
+        )
+    if not inputs:
+        raise ValueError(
+            "`additional_input_layers` must be the inputs from which `layer_norm_cond` is made. "
+            "Received: None"
+        )
+    return {"condition_model": keras.Model(inputs, condition)}
 
 
 def _family(model):

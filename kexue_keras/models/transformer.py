@@ -53,7 +53,7 @@ class Transformer(keras.Model):
     @property
     def max_position(self):
         """Length of the longest sequence."""
-        return self._blueprint.config["max_position"]
+        return self._blueprint.max_position
 
     @property
     def initializer(self):
@@ -156,14 +156,19 @@ def _adopt(embedding, owners, others):
     """
     config = dict(embedding.blueprint)
     blueprint = family_of(config.pop("family"))(**config)
-    ours = blueprint.variable_mapping()
+    ours, prefix = blueprint.variable_mapping(), blueprint.config["prefix"]
     for container in (*owners, *others):
         for layer in container.layers:
-            known = blueprint.layers.setdefault(layer.name, layer)
-            if known is not layer and layer.name in ours:
+            name = layer.name.removeprefix(prefix)
+            known = blueprint.layers.setdefault(name, layer)
+            if known is not layer and name in ours:
                 raise ValueError(
                     f"`model` must have one layer of the name {layer.name!r}. Received: "
                     f"{container.name!r}, which has another one than {owners[0].name!r}"
                 )
     blueprint.model, blueprint.sealed = owners[0], True
+    if blueprint.condition_model is not None:
+        blueprint.condition_model = keras.models.clone_model(
+            blueprint.condition_model, clone_function=lambda layer: blueprint.layers[layer.name]
+        )
     return blueprint

@@ -44,3 +44,26 @@ def test_too_long_a_sequence_fails_in_a_compiled_model_too():
 def test_too_many_positions():
     with pytest.raises(ValueError, match=r"at most 4 positions \(`input_dim`\). Received: 5"):
         PositionEmbedding(4, 3, name="places")(normal(1, 5, 3))
+
+
+@pytest.mark.parametrize("alpha", [0.4, 0.7])
+def test_hierarchical_positions(alpha, tmp_path):
+    """The formula, place by place; the trained positions are what they were."""
+    layer = PositionEmbedding(3, 4, "uniform", hierarchical=alpha)
+    x = normal(2, 9, 4)
+    layer(x)
+    perturb(layer)
+    p = to_numpy(layer.embeddings.value).astype("float64")
+    u = (p - alpha * p[0]) / (1 - alpha)
+    expected = np.stack([alpha * u[t // 3] + (1 - alpha) * u[t % 3] for t in range(9)])
+    np.testing.assert_allclose(expected[:3], p, atol=1e-12)
+    assert_close(layer(x), x + expected)
+    assert_close(layer.lookup(np.array([[8, 1]])), expected[[[8, 1]]])
+    check_layer(PositionEmbedding(3, 4, "uniform", hierarchical=alpha), (x,), tmp_path)
+    with pytest.raises(ValueError, match="at most 9 positions"):
+        layer(normal(1, 10, 4))
+
+
+def test_a_share_that_mixes_up_positions_is_refused():
+    with pytest.raises(ValueError, match="`hierarchical` must .*Received: 0.5"):
+        PositionEmbedding(3, 4, hierarchical=0.5)

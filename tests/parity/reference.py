@@ -51,6 +51,9 @@ def build(arrays, seed=0, **options):
     tf.compat.v1.set_random_seed(seed)
     if "keep_tokens" in arrays:
         options["keep_tokens"] = arrays["keep_tokens"].tolist()
+    if "compound_tokens" in options:  # JSON has no tuples, which are pairs of ids and weights
+        items = options["compound_tokens"]
+        options["compound_tokens"] = [tuple(i) if isinstance(i[0], list) else i for i in items]
     return models.build_transformer_model(**options)
 
 
@@ -90,6 +93,26 @@ def predict(arrays, layer=None, **options):
     if layer is not None:
         model = backend.keras.models.Model(model.inputs, model.get_layer(layer).output)
     return numbered("output", run_model(model, arrays)), meta
+
+
+@command
+def predict_with_condition(arrays, **options):
+    """As `predict`, of a model whose normalizations depend on the embedding of `labels`.
+
+    Answers with the weights `weight_0`, ... too, which are random here, zero kernels included.
+    """
+    labels = backend.keras.layers.Input((1,))
+    condition = backend.keras.layers.Embedding(4, 5, name="Label")(labels)
+    condition = backend.keras.layers.Reshape((5,))(condition)
+    options |= {"layer_norm_cond": condition, "additional_input_layers": labels}
+    model = build(arrays, **options)
+    generator = np.random.default_rng(0)
+    model.set_weights([w + generator.normal(0, 0.2, w.shape) for w in model.get_weights()])
+    inputs = [arrays["token_ids"], arrays["segment_ids"], arrays["labels"]]
+    answer = numbered("output", model.predict_on_batch(inputs))
+    for layer in model.layers:
+        answer |= {f"{layer.name}|{i}": w for i, w in enumerate(layer.get_weights())}
+    return answer, describe(model)
 
 
 @command

@@ -31,6 +31,7 @@ class CheckpointVariable:
         has_rows: whether it has a row for every token.
         kept: of a variable with a row for every token: which ones the model keeps, or None.
         vocab_size: size of the vocabulary that `kept` chooses from.
+        compound: of such a variable: pairs of ids and weights of the rows that are means of others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CheckpointVariable:
     has_rows: bool = False
     kept: tuple | None = None
     vocab_size: int | None = None
+    compound: tuple = ()
 
     def to_checkpoint(self):
         """The value as the checkpoint stores it, a float32 array."""
@@ -71,7 +73,9 @@ def checkpoint_variables(model, keep_tokens=None):
         kept = own if keep_tokens is None else keep_tokens
         # a model built with `keep_tokens` knows the size of the vocabulary that they are of
         vocab_size = None if own is None else blueprint.config["vocab_size"]
-        details = (True, kept, vocab_size) if layer_name in blueprint.vocabulary_layers else ()
+        compound = tuple(blueprint.config["compound_tokens"] or ())
+        has_rows = layer_name in blueprint.vocabulary_layers
+        details = (True, kept, vocab_size, compound) if has_rows else ()
         for name, variable in _paired(names, weights):
             found.setdefault(id(variable), CheckpointVariable(name, variable, *details))
     return list(found.values())
@@ -171,6 +175,8 @@ def _fitting_value(bundle, path, target):
                 f"`keep_tokens` keeps some, has {target.vocab_size}"
             )
         stored = (len(kept), *stored[1:])
+    if target.compound and stored:
+        stored = (stored[0] + len(target.compound), *stored[1:])
     if isinstance(target.name, Transposed):
         stored = stored[::-1]
     if stored != expected:
@@ -186,7 +192,9 @@ def _fitting_value(bundle, path, target):
     value = bundle.read(target.name)
     if isinstance(target.name, Transposed):
         return value.T
-    return value if kept is None else value[np.asarray(kept)]
+    value = value if kept is None else value[np.asarray(kept)]
+    means = [np.average(value[ids], 0, weights) for ids, weights in target.compound]
+    return np.concatenate([value, means]) if means else value
 
 
 def save_checkpoint(model, path):
