@@ -22,7 +22,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -88,9 +87,8 @@ class TensorBundle:
     """A TensorFlow V2 checkpoint opened for reading.
 
     Opening verifies the whole index and that every data file is there and long enough; `read`
-    verifies the checksum of the tensor. The data files are opened on first use, and only the
-    tensors that are asked for are read from disk. Use it as a context manager to close the data
-    files early.
+    verifies the checksum of the tensor. Only the tensors that are asked for are read from disk, and
+    no file stays open. As what reads other formats, it may be used as a context manager.
 
     Args:
         prefix: Path of the checkpoint without the ending (`bert_model.ckpt`), or the path of its
@@ -113,7 +111,6 @@ class TensorBundle:
         self.prefix = os.fspath(prefix).removesuffix(".index")
         self.path = self.prefix
         self.index_path = self.prefix + ".index"
-        self._files: dict[int, BinaryIO] = {}
         table = _load_index(self.index_path)
         try:
             self._shards = _decode_header(table)
@@ -128,7 +125,7 @@ class TensorBundle:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        pass  # no file stays open
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -191,11 +188,6 @@ class TensorBundle:
                 f"does not match its {entry.size} bytes at offset {entry.offset}"
             )
 
-    def close(self) -> None:
-        """Closes the data files. Reading again opens them anew."""
-        while self._files:
-            self._files.popitem()[1].close()
-
     def _entry(self, name: str) -> _Entry:
         if name in self._entries:
             return self._entries[name]
@@ -247,22 +239,15 @@ class TensorBundle:
 
     def _raw(self, entry: _Entry) -> np.ndarray:
         """The bytes of a tensor."""
-        return np.fromfile(self._file_at(entry), np.uint8, entry.size)
+        return np.fromfile(self._data_path(entry.shard), np.uint8, entry.size, offset=entry.offset)
 
     def _chunks(self, entry: _Entry) -> Iterator[bytes]:
-        file, left = self._file_at(entry), entry.size
-        while left > 0:
-            chunk = file.read(min(left, CHUNK_BYTES))
-            left = left - len(chunk) if chunk else 0
-            yield chunk
-
-    def _file_at(self, entry: _Entry) -> BinaryIO:
-        """The data file, at the first byte of a tensor."""
-        if entry.shard not in self._files:
-            self._files[entry.shard] = open(self._data_path(entry.shard), "rb", buffering=0)
-        file = self._files[entry.shard]
-        file.seek(entry.offset)
-        return file
+        left = entry.size
+        with open(self._data_path(entry.shard), "rb") as file:
+            file.seek(entry.offset)
+            while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                yield chunk
 
 
 def write(prefix: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
