@@ -142,7 +142,7 @@ class SafetensorsFile:
             whole = all(isinstance(number, int) and number >= 0 for number in (*shape, start, end))
         except (TypeError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{self.path} is damaged: the entry of {name}: {error}"
+                f"{self.path} is damaged: the entry of {name}: {error!r}"
             ) from error
         if not whole or not self._start <= start <= end:
             raise CheckpointError(f"{self.path} is damaged: {name} has a wrong place {value}")
