@@ -140,7 +140,7 @@ def test_words_before_pieces(answers):
         words.setdefault(word, len(words))
     tokenizer = Tokenizer(words, pre_tokenize=two_by_two)
     assert_same(tokenizer, pairs, samples["words"])
-    assert sum(any(t in WORDS for t in sample["tokens"]) for sample in samples["words"]) > 50
+    assert sum(any(t in WORDS for t in sample["tokens"]) for sample in samples["words"]) > 20
 
 
 @pytest.mark.parity
