@@ -28,16 +28,20 @@ def assign_by_rows(variable, rows):
     value, shape = variable.value, tuple(variable.shape)
     count = shape[0] if shape else 1
     # variables on several devices are of another class
-    in_place = (
-        keras.backend.backend() == "tensorflow" and type(value).__name__ == "ResourceVariable"
-    )
-    size = 1
-    for length in shape[1:]:
-        size *= length
-    step = max(1, _PIECE_BYTES // (4 * max(1, size)))
-    if not in_place or count <= step:
+    single = type(value).__name__ == "ResourceVariable"
+    step = max(1, _PIECE_BYTES // (4 * max(1, math.prod(shape[1:]))))
+    if keras.backend.backend() != "tensorflow" or not single or count <= step:
         variable.assign(rows(0, count))
         return
+    import tensorflow
+
     for start in range(0, count, step):
-        piece = keras.ops.cast(rows(start, min(start + step, count)), value.dtype)
-        value[start : start + step].assign(piece)
+        stop = min(start + step, count)
+        # `value[start:stop].assign` would read the whole variable, and copy it to write to it
+        tensorflow.raw_ops.ResourceStridedSliceAssign(
+            ref=value.handle,
+            begin=[start],
+            end=[stop],
+            strides=[1],
+            value=keras.ops.cast(rows(start, stop), value.dtype),
+        )
