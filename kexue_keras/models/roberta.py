@@ -26,8 +26,8 @@ class RobertaBlueprint(BertBlueprint):
     >>> from kexue_keras import models
     >>> kept = [1, 0, *range(2, 20)]
     >>> blueprint = models.RobertaBlueprint(20, 8, 1, 2, 16, segment_vocab_size=0, keep_tokens=kept)
-    >>> models.Transformer(blueprint).input_shape
-    [(None, None)]
+    >>> [tensor.name for tensor in models.Transformer(blueprint).inputs]
+    ['Input-Token']
 
     Reference: Liu et al. 2019, https://arxiv.org/abs/1907.11692
     """

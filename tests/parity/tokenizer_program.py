@@ -94,7 +94,9 @@ def main(vocab_path, texts_path, ids_path, samples_path):
     ]
     tokenizer = SpTokenizer(request["spiece"], token_start=None, token_end="</s>")
     answer["pieces"] = samples(tokenizer, pairs)
-    answer["pieces_kinds"] = [tokenizer._is_special(i) for i in range(tokenizer._vocab_size)]
+    answer["pieces_kinds"] = [
+        tokenizer._is_special(i) for i in range(tokenizer.sp_model.get_piece_size())
+    ]
     tokenizer = SpTokenizer(
         request["spiece"],
         token_start="</s>",
