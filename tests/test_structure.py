@@ -23,6 +23,7 @@ ACCEPTED = {
     "_asdict": "public in a NamedTuple, where the underscore avoids the names of fields",
     "_fields": "likewise",
     "_replace": "likewise",
+    "_is_special": "bert4keras's, in the program that runs it",
     "_keras_mask": "tests look at the mask that a layer attached; Keras has no other name for it",
     "_learning_rate": "tests look at an optimizer's schedule; `learning_rate` is its value now",
     "_trans": "bert4keras's, in the program that runs it",

@@ -10,11 +10,12 @@ from kexue_keras.models.checkpoints.bert4keras import (
     load_bert4keras_weights,
     save_bert4keras_weights,
 )
-from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
-from kexue_keras.models.checkpoints.names import Transposed
+from kexue_keras.models.checkpoints.names import Either, Part, Rows, Transposed
+from kexue_keras.models.checkpoints.storage import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.entropic_autoencoder import EntropicAutoencoder
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.transformer import Transformer
 from kexue_keras.models.variational_autoencoder import VariationalAutoencoder
 from kexue_keras.models.wasserstein_gan import WassersteinGAN
@@ -24,7 +25,11 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "Either",
     "EntropicAutoencoder",
+    "Part",
+    "RobertaBlueprint",
+    "Rows",
     "Transformer",
     "Transposed",
     "WassersteinGAN",

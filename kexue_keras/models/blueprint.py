@@ -14,9 +14,10 @@ from kexue_keras.models.blueprint_config import (
     parameters_of,
 )
 from kexue_keras.models.blueprint_graph import BlueprintGraph
+from kexue_keras.models.hugging_face_family import HuggingFaceFamily
 
 
-class Blueprint(BlueprintGraph):
+class Blueprint(BlueprintGraph, HuggingFaceFamily):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -54,6 +55,7 @@ class Blueprint(BlueprintGraph):
         attention_scale, train_length, normalizer: see `MultiHeadAttention`.
         num_features: number of random features of `PerformerAttention`, in place of softmax
             attention; None keeps the latter.
+        epsilon: added to the variance in layer normalization; None: what the family has.
         attention_key_size: size of a head's queries and keys; by default that of its values.
         hierarchical_position: a share (True is 0.4) by which n learned positions make up n ** 2,
             see `PositionEmbedding`: for texts longer than `max_position`.
@@ -78,7 +80,7 @@ class Blueprint(BlueprintGraph):
     vocabulary_layers = ("Embedding-Token", "MLM-Bias")
     """Names of layers whose variables have a row for every token, of which some may be kept."""
     epsilon = 1e-12
-    """Added to the variance in layer normalization."""
+    """Added to the variance in layer normalization, unless the argument says otherwise."""
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class Blueprint(BlueprintGraph):
         train_length=512,
         normalizer="softmax",
         num_features=None,
+        epsilon=None,
         attention_key_size=None,
         hierarchical_position=None,
         custom_position_ids=False,
@@ -128,6 +131,7 @@ class Blueprint(BlueprintGraph):
                 f"positions. Received: {num_features}"
             )
         self.config = config
+        self.epsilon = type(self).epsilon if epsilon is None else epsilon
         self.dtype = keras.dtype_policies.get(dtype)
         self.depth = num_hidden_layers
         self.embedding_size = embedding_size or hidden_size
