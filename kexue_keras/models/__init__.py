@@ -3,6 +3,8 @@
 # registered, so that after `import kexue_keras.models` any saved model reloads as it was compiled
 import kexue_keras.losses
 import kexue_keras.regularizers  # noqa: F401
+from kexue_keras.models.albert import AlbertBlueprint
+from kexue_keras.models.albert_unshared import AlbertUnsharedBlueprint
 from kexue_keras.models.bert import Bert, BertBlueprint
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.builder import build_transformer_model
@@ -13,14 +15,24 @@ from kexue_keras.models.checkpoints.bert4keras import (
 from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
+from kexue_keras.models.electra import ElectraBlueprint
+from kexue_keras.models.nezha import NezhaBlueprint
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.roformer import RoFormerBlueprint
+from kexue_keras.models.roformer_v2 import RoFormerV2Blueprint
 from kexue_keras.models.transformer import Transformer
 
 __all__ = [
+    "AlbertBlueprint",
+    "AlbertUnsharedBlueprint",
     "Bert",
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "ElectraBlueprint",
+    "NezhaBlueprint",
+    "RoFormerBlueprint",
+    "RoFormerV2Blueprint",
     "Transformer",
     "Transposed",
     "build_transformer_model",

@@ -178,6 +178,10 @@ class Blueprint:
         """
         raise NotImplementedError(f"{type(self).__name__} must have `variable_mapping`")
 
+    def mapping_of_file(self, stored):
+        """`variable_mapping` to read a file by that has variables of the names `stored`."""
+        return self.variable_mapping()
+
     # ---- the order
 
     def run(self, inputs, positions, attend):
@@ -320,7 +324,12 @@ class Blueprint:
             normalizer=config["normalizer"],
             position=None if learned else config["position"],
             **sizes,
+            **self.attention_arguments(),
         )
+
+    def attention_arguments(self):
+        """Further arguments of `MultiHeadAttention`."""
+        return {}
 
     def feed_forward(self, x, index):
         """The feed-forward layer of a block."""

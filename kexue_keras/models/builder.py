@@ -3,13 +3,28 @@
 import inspect
 import json
 
+from kexue_keras.models.albert import AlbertBlueprint
+from kexue_keras.models.albert_unshared import AlbertUnsharedBlueprint
 from kexue_keras.models.bert import Bert, BertBlueprint
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.google import load_checkpoint
+from kexue_keras.models.electra import ElectraBlueprint
+from kexue_keras.models.nezha import NezhaBlueprint
+from kexue_keras.models.roformer import RoFormerBlueprint
+from kexue_keras.models.roformer_v2 import RoFormerV2Blueprint
 from kexue_keras.models.transformer import Transformer
 
-_FAMILIES = {"bert": BertBlueprint, "roberta": BertBlueprint}
+_FAMILIES = {
+    "bert": BertBlueprint,
+    "roberta": BertBlueprint,
+    "albert": AlbertBlueprint,
+    "albert_unshared": AlbertUnsharedBlueprint,
+    "nezha": NezhaBlueprint,
+    "roformer": RoFormerBlueprint,
+    "roformer_v2": RoFormerV2Blueprint,
+    "electra": ElectraBlueprint,
+}
 _MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
@@ -37,8 +52,8 @@ def build_transformer_model(
         config_path: path of a `bert_config.json`. Entries that no model needs are passed over.
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
             its files, as `bert_model.ckpt`), or `.npz`. See `load_checkpoint`.
-        model: "bert" or "roberta" (the same architecture), or a class of blueprints, see
-            `Blueprint`.
+        model: "bert" or "roberta" (the same architecture), "albert", "albert_unshared", "nezha",
+            "roformer", "roformer_v2", "electra", or a class of blueprints, see `Blueprint`.
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).

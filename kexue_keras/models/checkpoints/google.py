@@ -45,7 +45,7 @@ class CheckpointVariable:
         return np.ascontiguousarray(value.T) if isinstance(self.name, Transposed) else value
 
 
-def checkpoint_variables(model, keep_tokens=None):
+def checkpoint_variables(model, keep_tokens=None, stored=None):
     """The variables of the transformers in `model` that a checkpoint of Google's holds.
 
     Transformers are looked for in nested models too, and in models built of their layers.
@@ -53,6 +53,7 @@ def checkpoint_variables(model, keep_tokens=None):
     Args:
         model: a `keras.Model`.
         keep_tokens: ids of the tokens to keep; by default those the model was built with.
+        stored: names of the variables of a file to read, or None for those to write.
 
     Returns:
         List of `CheckpointVariable`.
@@ -66,7 +67,7 @@ def checkpoint_variables(model, keep_tokens=None):
     'bert/embeddings/word_embeddings'
     """
     found = {}
-    for blueprint, layer_name, names, weights in _named_layers(model):
+    for blueprint, layer_name, names, weights in _named_layers(model, stored):
         own = blueprint.config["keep_tokens"]
         kept = own if keep_tokens is None else keep_tokens
         # a model built with `keep_tokens` knows the size of the vocabulary that they are of
@@ -77,10 +78,12 @@ def checkpoint_variables(model, keep_tokens=None):
     return list(found.values())
 
 
-def _named_layers(model):
+def _named_layers(model, stored=None):
     """Blueprint, layer's name, names of its variables, its weights, of every layer in a table."""
     for blueprint in blueprints_of(model) or [_by_names_alone(model)]:
-        for layer_name, names in blueprint.variable_mapping().items():
+        mapping = blueprint.variable_mapping()
+        mapping = mapping if stored is None else blueprint.mapping_of_file(stored)
+        for layer_name, names in mapping.items():
             if layer_name not in blueprint.layers:
                 continue
             weights = weights_of(blueprint.layers[layer_name])

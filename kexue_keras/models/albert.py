@@ -1,0 +1,71 @@
+"""ALBERT: narrow embeddings, and one block for all."""
+
+import keras
+
+from kexue_keras.models.bert import BertBlueprint
+from kexue_keras.models.checkpoints.names import of_attention, of_dense, of_norm
+
+
+@keras.saving.register_keras_serializable(package="kexue_keras")
+class AlbertBlueprint(BertBlueprint):
+    """The layers of ALBERT: those of one BERT block, run `num_hidden_layers` times.
+
+    The layers have bert4keras's names, without the number of a block. In cached decoding each run
+    has keys and values of its own. `with_nsp` is the order of two sentences here (1: swapped).
+
+    Google's code has "gelu_tanh" where its files say "gelu"; the exact one of bert4keras is our
+    "gelu" too.
+
+    Args:
+        num_hidden_groups, inner_group_num: must be 1, as in all published models.
+        *args, **kwargs: see `BertBlueprint`.
+
+    Reference: Lan et al. 2019, https://arxiv.org/abs/1909.11942
+    """
+
+    def __init__(self, *args, num_hidden_groups=1, inner_group_num=1, **kwargs):
+        check_groups(num_hidden_groups, inner_group_num)
+        super().__init__(*args, **kwargs)
+
+    def index(self, index):
+        return 0
+
+    def block_name(self, index):
+        return "Transformer"
+
+    def block_mapping(self, index):
+        return albert_block(self.block_name(index))
+
+
+def check_groups(num_hidden_groups, inner_group_num):
+    """Refuses an ALBERT of several groups of layers."""
+    for name, number in (
+        ("num_hidden_groups", num_hidden_groups),
+        ("inner_group_num", inner_group_num),
+    ):
+        if number != 1:
+            raise ValueError(f"`{name}` must be 1. Received: {number}")
+
+
+def albert_block(ours):
+    """Names in Google's format of the block that all share.
+
+    Args:
+        ours: what the names of our layers begin with.
+
+    Example:
+
+    >>> from kexue_keras.models.albert import albert_block
+    >>> albert_block("Transformer")["Transformer-FeedForward-Norm"][0]
+    'bert/encoder/transformer/group_0/inner_group_0/LayerNorm_1/beta'
+    """
+    group = "bert/encoder/transformer/group_0/inner_group_0"
+    attention, intermediate = f"{group}/attention_1", f"{group}/ffn_1/intermediate"
+    return {
+        f"{ours}-MultiHeadSelfAttention": of_attention(
+            f"{attention}/self", f"{attention}/output/dense"
+        ),
+        f"{ours}-MultiHeadSelfAttention-Norm": of_norm(f"{group}/LayerNorm"),
+        f"{ours}-FeedForward": of_dense(f"{intermediate}/dense", f"{intermediate}/output/dense"),
+        f"{ours}-FeedForward-Norm": of_norm(f"{group}/LayerNorm_1"),
+    }
