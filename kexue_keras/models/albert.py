@@ -3,7 +3,14 @@
 import keras
 
 from kexue_keras.models.bert import BertBlueprint
-from kexue_keras.models.checkpoints.names import of_attention, of_dense, of_norm
+from kexue_keras.models.checkpoints.names import (
+    Either,
+    of_attention,
+    of_dense,
+    of_layer_norm,
+    of_linear,
+    of_norm,
+)
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -23,6 +30,20 @@ class AlbertBlueprint(BertBlueprint):
     Reference: Lan et al. 2019, https://arxiv.org/abs/1909.11942
     """
 
+    hugging_face_type = "albert"
+    hugging_face_prefixes = ("albert.", "")
+    hugging_face_defaults = {
+        **BertBlueprint.hugging_face_defaults,
+        "vocab_size": 30000,
+        "embedding_size": 128,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+        "hidden_act": "gelu_new",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+
     def __init__(self, *args, num_hidden_groups=1, inner_group_num=1, **kwargs):
         check_groups(num_hidden_groups, inner_group_num)
         super().__init__(*args, **kwargs)
@@ -35,6 +56,33 @@ class AlbertBlueprint(BertBlueprint):
 
     def block_mapping(self, index):
         return albert_block(self.block_name(index))
+
+    def hugging_face_mapping(self):
+        return {
+            **super().hugging_face_mapping(),
+            "Embedding-Mapping": of_linear("encoder.embedding_hidden_mapping_in"),
+            "MLM-Dense": of_linear("predictions.dense"),
+            "MLM-Norm": of_layer_norm("predictions.LayerNorm"),
+            "MLM-Bias": [Either("predictions.bias", "predictions.decoder.bias")],
+            "Pooler-Dense": of_linear("pooler"),
+            "NSP-Proba": of_linear("sop_classifier.classifier"),
+        }
+
+    def hugging_face_block(self, index):
+        ours = self.block_name(index)
+        theirs = "encoder.albert_layer_groups.0.albert_layers.0"
+        parts = [f"{theirs}.attention.{part}" for part in ("query", "key", "value", "dense")]
+        return {
+            f"{ours}-MultiHeadSelfAttention": of_linear(*parts),
+            f"{ours}-MultiHeadSelfAttention-Norm": of_layer_norm(f"{theirs}.attention.LayerNorm"),
+            f"{ours}-FeedForward": of_linear(f"{theirs}.ffn", f"{theirs}.ffn_output"),
+            f"{ours}-FeedForward-Norm": of_layer_norm(f"{theirs}.full_layer_layer_norm"),
+        }
+
+    @classmethod
+    def from_hugging_face(cls, config):
+        groups = {name: config.get(name, 1) for name in ("num_hidden_groups", "inner_group_num")}
+        return {**super().from_hugging_face(config), **groups}
 
 
 def check_groups(num_hidden_groups, inner_group_num):

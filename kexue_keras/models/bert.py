@@ -5,7 +5,14 @@ from keras import layers as keras_layers
 
 from kexue_keras import layers
 from kexue_keras.models.blueprint_config import parameters_of
-from kexue_keras.models.checkpoints.names import Transposed, of_dense, of_norm
+from kexue_keras.models.checkpoints.names import (
+    Either,
+    Transposed,
+    of_dense,
+    of_layer_norm,
+    of_linear,
+    of_norm,
+)
 from kexue_keras.models.post_norm import PostNorm
 from kexue_keras.models.transformer import Transformer
 
@@ -19,6 +26,9 @@ class BertBlueprint(PostNorm):
         with_nsp: turns the pooled output into next-sentence probabilities.
         *args, **kwargs: see `Blueprint`.
     """
+
+    hugging_face_type = "bert"
+    hugging_face_prefixes = ("bert.", "")
 
     def __init__(self, *args, with_pool=False, with_nsp=False, **kwargs):
         super().__init__(*args, **kwargs)
@@ -66,6 +76,16 @@ class BertBlueprint(PostNorm):
                 Transposed("cls/seq_relationship/output_weights"),
                 "cls/seq_relationship/output_bias",
             ],
+        }
+
+    def hugging_face_mapping(self):
+        head = "cls.predictions"
+        return super().hugging_face_mapping() | {
+            "MLM-Dense": of_linear(f"{head}.transform.dense"),
+            "MLM-Norm": of_layer_norm(f"{head}.transform.LayerNorm"),
+            "MLM-Bias": [Either(f"{head}.bias", f"{head}.decoder.bias")],
+            "Pooler-Dense": of_linear("pooler.dense"),
+            "NSP-Proba": of_linear("cls.seq_relationship"),
         }
 
 
@@ -134,6 +154,7 @@ class Bert(Transformer):
         dtype=None,
         position="learned",
         condition_size=None,
+        epsilon=None,
         **kwargs,
     ):
         given = locals()

@@ -3,7 +3,7 @@
 import keras
 from keras import layers as keras_layers
 
-from kexue_keras.models.checkpoints.names import of_dense
+from kexue_keras.models.checkpoints.names import of_dense, of_linear
 from kexue_keras.models.post_norm import PostNorm
 
 
@@ -20,6 +20,16 @@ class ElectraBlueprint(PostNorm):
 
     Reference: Clark et al. 2020, https://arxiv.org/abs/2003.10555
     """
+
+    hugging_face_type = "electra"
+    hugging_face_prefixes = ("electra.", "")
+    hugging_face_defaults = {
+        **PostNorm.hugging_face_defaults,
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    }
 
     def __init__(self, *args, with_discriminator=False, **kwargs):
         for name, only in (("application", "encoder"), ("with_mlm", False)):
@@ -59,4 +69,11 @@ class ElectraBlueprint(PostNorm):
         return mapping | {
             "Discriminator-Dense": of_dense(f"{head}/dense"),
             "Discriminator-Prediction": of_dense(f"{head}/dense_1"),
+        }
+
+    def hugging_face_mapping(self):
+        head = "discriminator_predictions"
+        return super().hugging_face_mapping() | {
+            "Discriminator-Dense": of_linear(f"{head}.dense"),
+            "Discriminator-Prediction": of_linear(f"{head}.dense_prediction"),
         }

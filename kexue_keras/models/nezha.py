@@ -26,6 +26,10 @@ class NezhaBlueprint(BertBlueprint):
     Reference: Wei et al. 2019, https://arxiv.org/abs/1909.00204
     """
 
+    hugging_face_type = "nezha"
+    hugging_face_prefixes = ("nezha.", "bert.", "")
+    hugging_face_defaults = {**BertBlueprint.hugging_face_defaults, "vocab_size": 21128}
+
     def __init__(self, *args, max_relative_position=64, position="relative", **kwargs):
         if position != "relative":
             raise ValueError(f'`position` must be "relative" in NEZHA. Received: {position!r}')
@@ -46,3 +50,12 @@ class NezhaBlueprint(BertBlueprint):
             max_distance=config["max_relative_position"],
         )
         return table(super().embed(inputs, positions))
+
+    @classmethod
+    def from_hugging_face(cls, config):
+        longest = config.get("max_relative_position", 64)
+        return {**super().from_hugging_face(config), "max_relative_position": longest}
+
+    def to_hugging_face(self):
+        longest = self.config["max_relative_position"]
+        return {**super().to_hugging_face(), "max_relative_position": longest}

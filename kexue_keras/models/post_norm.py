@@ -1,7 +1,13 @@
 """The trunk of BERT, which RoFormer, NEZHA, ALBERT, ELECTRA and others have too."""
 
 from kexue_keras.models.blueprint import Blueprint
-from kexue_keras.models.checkpoints.names import of_attention, of_dense, of_norm
+from kexue_keras.models.checkpoints.names import (
+    of_attention,
+    of_dense,
+    of_layer_norm,
+    of_linear,
+    of_norm,
+)
 
 
 class PostNorm(Blueprint):
@@ -57,4 +63,31 @@ class PostNorm(Blueprint):
                 f"{google}/intermediate/dense", f"{google}/output/dense"
             ),
             f"{ours}-FeedForward-Norm": of_norm(f"{google}/output/LayerNorm"),
+        }
+
+    def hugging_face_mapping(self):
+        embeddings = "embeddings"
+        mapping = {
+            "Embedding-Token": [f"{embeddings}.word_embeddings.weight"],
+            "Embedding-Segment": [f"{embeddings}.token_type_embeddings.weight"],
+            "Embedding-Position": [f"{embeddings}.position_embeddings.weight"],
+            "Embedding-Norm": of_layer_norm(f"{embeddings}.LayerNorm"),
+            "Embedding-Mapping": of_linear("embeddings_project"),
+        }
+        for index in range(self.depth):
+            mapping |= self.hugging_face_block(index)
+        return mapping
+
+    def hugging_face_block(self, index):
+        """What `hugging_face_mapping` says of a block."""
+        ours, theirs = self.block_name(index), f"encoder.layer.{index}"
+        attention = f"{theirs}.attention"
+        parts = [f"{attention}.self.{part}" for part in ("query", "key", "value")]
+        return {
+            f"{ours}-MultiHeadSelfAttention": of_linear(*parts, f"{attention}.output.dense"),
+            f"{ours}-MultiHeadSelfAttention-Norm": of_layer_norm(f"{attention}.output.LayerNorm"),
+            f"{ours}-FeedForward": of_linear(
+                f"{theirs}.intermediate.dense", f"{theirs}.output.dense"
+            ),
+            f"{ours}-FeedForward-Norm": of_layer_norm(f"{theirs}.output.LayerNorm"),
         }

@@ -20,7 +20,29 @@ class RoFormerBlueprint(BertBlueprint):
     RoFormer-Sim: https://kexue.fm/archives/8454
     """
 
+    hugging_face_type = "roformer"
+    hugging_face_prefixes = ("roformer.", "")
+    hugging_face_defaults = {
+        **BertBlueprint.hugging_face_defaults,
+        "vocab_size": 50000,
+        "max_position_embeddings": 1536,
+    }
+
     def __init__(self, *args, position="rotary", **kwargs):
         if position != "rotary":
             raise ValueError(f'`position` must be "rotary" in RoFormer. Received: {position!r}')
         super().__init__(*args, position=position, **kwargs)
+
+    @classmethod
+    def from_hugging_face(cls, config):
+        if config.get("rotary_value"):
+            raise ValueError("`rotary_value` must be false in `config.json`. Received: true")
+        if config.get("norm_type") == "rms_norm" or not config.get("use_bias", True):
+            raise ValueError(
+                '`model` must be "roformer_v2" for a `config.json` with norm_type "rms_norm" or '
+                "without use_bias. Received: RoFormer"
+            )
+        return super().from_hugging_face(config)
+
+    def to_hugging_face(self):
+        return {**super().to_hugging_face(), "rotary_value": False}

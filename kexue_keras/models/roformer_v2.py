@@ -24,6 +24,14 @@ class RoFormerV2Blueprint(PostNorm):
 
     epsilon = 1e-7
     use_bias = False
+    hugging_face_type = "roformer"
+    hugging_face_prefixes = ("roformer.", "")
+    hugging_face_defaults = {
+        **PostNorm.hugging_face_defaults,
+        "vocab_size": 12000,
+        "hidden_act": "relu",
+        "layer_norm_eps": 1e-7,
+    }
     language_model_layers = ("Embedding-Token",)
     language_model_activation = "Output-MLM-Activation"
 
@@ -65,10 +73,30 @@ class RoFormerV2Blueprint(PostNorm):
         return self.token_embedding()(self.transform(x), mode="dense")
 
     def variable_mapping(self):
-        mapping = {
-            layer: [name for name in names if name.split("/")[-1] not in ("bias", "beta", "gamma")]
-            for layer, names in super().variable_mapping().items()
-        }
+        mapping = _without_biases(super().variable_mapping(), "/")
         # bert4keras neither reads nor writes this one; no published model has it
         mapping["Output-Mapping"] = ["cls/predictions/hidden_embedding_mapping_out/kernel"]
-        return {layer: names for layer, names in mapping.items() if names}
+        return mapping
+
+    def hugging_face_mapping(self):
+        if self.embedding_size != self.config["hidden_size"]:
+            raise ValueError(
+                "`embedding_size` must be `hidden_size` for a RoFormerV2 in Hugging Face's format. "
+                f"Received: {self.embedding_size}"
+            )
+        return _without_biases(super().hugging_face_mapping(), ".")
+
+    def to_hugging_face(self):
+        kinds = {"norm_type": "rms_norm", "use_bias": False, "rotary_value": False}
+        return {**super().to_hugging_face(), **kinds}
+
+
+def _without_biases(mapping, separator):
+    """What of a table is left where there are no biases and norms have no weights."""
+    left_out = ("bias", "beta", "gamma")
+    found = {
+        layer: [name for name in names if name.split(separator)[-1] not in left_out]
+        for layer, names in mapping.items()
+        if not layer.endswith("-Norm")
+    }
+    return {layer: names for layer, names in found.items() if names}
