@@ -45,7 +45,10 @@ class AlbertBlueprint(BertBlueprint):
     }
 
     def __init__(self, *args, num_hidden_groups=1, inner_group_num=1, **kwargs):
-        check_groups(num_hidden_groups, inner_group_num)
+        groups = {"num_hidden_groups": num_hidden_groups, "inner_group_num": inner_group_num}
+        for name, number in groups.items():
+            if number != 1:
+                raise ValueError(f"`{name}` must be 1. Received: {number}")
         super().__init__(*args, **kwargs)
 
     def index(self, index):
@@ -83,16 +86,6 @@ class AlbertBlueprint(BertBlueprint):
     def from_hugging_face(cls, config):
         groups = {name: config.get(name, 1) for name in ("num_hidden_groups", "inner_group_num")}
         return {**super().from_hugging_face(config), **groups}
-
-
-def check_groups(num_hidden_groups, inner_group_num):
-    """Refuses an ALBERT of several groups of layers."""
-    for name, number in (
-        ("num_hidden_groups", num_hidden_groups),
-        ("inner_group_num", inner_group_num),
-    ):
-        if number != 1:
-            raise ValueError(f"`{name}` must be 1. Received: {number}")
 
 
 def albert_block(ours):

@@ -2,31 +2,40 @@
 
 import keras
 
-from kexue_keras.models.albert import albert_block, check_groups
-from kexue_keras.models.bert import BertBlueprint
+from kexue_keras.models.albert import AlbertBlueprint, albert_block
+from kexue_keras.models.post_norm import PostNorm
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class AlbertUnsharedBlueprint(BertBlueprint):
+class AlbertUnsharedBlueprint(AlbertBlueprint):
     """A BERT that reads the files of ALBERT: every block begins as the one that ALBERT has.
 
-    Trained, the blocks differ, for which ALBERT's format has no place: `save_checkpoint` writes
+    Trained, the blocks differ, for which ALBERT's formats have no place: `save_checkpoint` writes
     BERT's names, which `model="bert"` reads, and this family again.
 
-    Args:
-        num_hidden_groups, inner_group_num: must be 1, as in all published models.
-        *args, **kwargs: see `BertBlueprint`.
+    Args: see `AlbertBlueprint`.
 
     Reference: Lan et al. 2019, https://arxiv.org/abs/1909.11942
     """
 
-    def __init__(self, *args, num_hidden_groups=1, inner_group_num=1, **kwargs):
-        check_groups(num_hidden_groups, inner_group_num)
-        super().__init__(*args, **kwargs)
+    def index(self, index):
+        return index
+
+    def block_name(self, index):
+        return f"Transformer-{index}"
+
+    def block_mapping(self, index):
+        return PostNorm.block_mapping(self, index)
 
     def mapping_of_file(self, stored):
-        mapping, shared = self.variable_mapping(), {}
+        shared = {}
         for index in range(self.depth):
             shared |= albert_block(self.block_name(index))
-        names = next(iter(shared.values()))
-        return mapping | shared if names[0] in stored else mapping
+        first = next(iter(shared.values()))[0]
+        return self.variable_mapping() | (shared if first in stored else {})
+
+    def to_hugging_face(self):
+        raise ValueError(
+            '`model` must share its blocks to be written in Hugging Face\'s format, as "albert" '
+            "does. Received: albert_unshared"
+        )

@@ -143,10 +143,10 @@ def load_checkpoint(model, path, keep_tokens=None):
     if keep_tokens is not None and min(keep_tokens, default=-1) < 0:
         raise ValueError(f"`keep_tokens` must be ids. Received: {min(keep_tokens, default='none')}")
     refuse_lora(model)
-    targets = checkpoint_variables(model, keep_tokens)
-    if not targets:
+    if not checkpoint_variables(model, keep_tokens):
         raise ValueError(_no_transformer(model))
     with _open(path) as bundle:
+        targets = checkpoint_variables(model, keep_tokens, bundle.keys())
         values = [_fitting_value(bundle, path, target) for target in targets]
     for target, value in zip(targets, values, strict=True):
         target.variable.assign(value)
@@ -264,6 +264,9 @@ class _NpzFile:
     def __exit__(self, *exception):
         self.file.close()
         self.stream.close()
+
+    def keys(self):
+        return self.file.files
 
     def shape(self, name):
         return self.read(name).shape
