@@ -6,7 +6,7 @@ from cached_steps import randomize
 from contract import to_numpy
 
 from kexue_keras import models
-from kexue_keras.models.checkpoints.google import checkpoint_variables
+from kexue_keras.models.checkpoints.checkpoint_variable import google_variables
 
 SIZES = {
     "vocab_size": 20,
@@ -32,7 +32,7 @@ def run(model, token_ids=TOKEN_IDS, segment_ids=SEGMENT_IDS):
 
 def variables_of(model):
     """The arrays of a checkpoint of Google's by name."""
-    return {v.name: v.to_checkpoint() for v in checkpoint_variables(model)}
+    return {v.name: v.to_checkpoint() for v in google_variables(model)}
 
 
 def assert_logits_equal(model, reference, token_ids=TOKEN_IDS, segment_ids=SEGMENT_IDS):

@@ -60,6 +60,8 @@ class RelativePositionTable(layers.Layer):
 class _Constant:
     """What can be written like a variable, and be read where the values are the same."""
 
+    is_fixed = True
+
     def __init__(self, path, value):
         self.name = path.split("/")[-1]
         self.path = path

@@ -12,12 +12,13 @@ from kexue_keras.models.checkpoints.bert4keras import (
     load_bert4keras_weights,
     save_bert4keras_weights,
 )
-from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
-from kexue_keras.models.checkpoints.names import Transposed
+from kexue_keras.models.checkpoints.names import Either, Part, Rows, Transposed
+from kexue_keras.models.checkpoints.storage import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.electra import ElectraBlueprint
 from kexue_keras.models.nezha import NezhaBlueprint
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.roformer import RoFormerBlueprint
 from kexue_keras.models.roformer_v2 import RoFormerV2Blueprint
 from kexue_keras.models.transformer import Transformer
@@ -29,10 +30,14 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "Either",
     "ElectraBlueprint",
     "NezhaBlueprint",
+    "Part",
     "RoFormerBlueprint",
     "RoFormerV2Blueprint",
+    "RobertaBlueprint",
+    "Rows",
     "Transformer",
     "Transposed",
     "build_transformer_model",

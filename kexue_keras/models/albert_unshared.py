@@ -3,6 +3,7 @@
 import keras
 
 from kexue_keras.models.albert import AlbertBlueprint, albert_block
+from kexue_keras.models.checkpoints.names import Either
 from kexue_keras.models.post_norm import PostNorm
 
 
@@ -25,14 +26,11 @@ class AlbertUnsharedBlueprint(AlbertBlueprint):
         return f"Transformer-{index}"
 
     def block_mapping(self, index):
-        return PostNorm.block_mapping(self, index)
-
-    def mapping_of_file(self, stored):
-        shared = {}
-        for index in range(self.depth):
-            shared |= albert_block(self.block_name(index))
-        first = next(iter(shared.values()))[0]
-        return self.variable_mapping() | (shared if first in stored else {})
+        shared = albert_block(self.block_name(index))
+        return {
+            layer: [Either(name, other) for name, other in zip(names, shared[layer], strict=True)]
+            for layer, names in PostNorm.block_mapping(self, index).items()
+        }
 
     def to_hugging_face(self):
         raise ValueError(

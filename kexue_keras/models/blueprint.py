@@ -182,10 +182,6 @@ class Blueprint(HuggingFaceFamily):
         """
         raise NotImplementedError(f"{type(self).__name__} must have `variable_mapping`")
 
-    def mapping_of_file(self, stored):
-        """`variable_mapping` to read a file by that has variables of the names `stored`."""
-        return self.variable_mapping()
-
     # ---- the order
 
     def run(self, inputs, positions, attend):
@@ -384,12 +380,12 @@ class Blueprint(HuggingFaceFamily):
 
     def load_weights_from_checkpoint(self, path):
         """See `kexue_keras.models.load_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import load_checkpoint
+        from kexue_keras.models.checkpoints.storage import load_checkpoint
 
         load_checkpoint(self.model, path)
 
     def save_weights_as_checkpoint(self, path):
         """See `kexue_keras.models.save_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import save_checkpoint
+        from kexue_keras.models.checkpoints.storage import save_checkpoint
 
         save_checkpoint(self.model, path)

@@ -74,6 +74,7 @@ class ElectraBlueprint(PostNorm):
     def hugging_face_mapping(self):
         head = "discriminator_predictions"
         return super().hugging_face_mapping() | {
+            "Embedding-Mapping": of_linear("embeddings_project"),
             "Discriminator-Dense": of_linear(f"{head}.dense"),
             "Discriminator-Prediction": of_linear(f"{head}.dense_prediction"),
         }

@@ -28,6 +28,7 @@ class NezhaBlueprint(BertBlueprint):
 
     hugging_face_type = "nezha"
     hugging_face_prefixes = ("nezha.", "bert.", "")
+    hugging_face_arguments = (*BertBlueprint.hugging_face_arguments, "max_relative_position")
     hugging_face_defaults = {**BertBlueprint.hugging_face_defaults, "vocab_size": 21128}
 
     def __init__(self, *args, max_relative_position=64, position="relative", **kwargs):

@@ -72,7 +72,6 @@ class PostNorm(Blueprint):
             "Embedding-Segment": [f"{embeddings}.token_type_embeddings.weight"],
             "Embedding-Position": [f"{embeddings}.position_embeddings.weight"],
             "Embedding-Norm": of_layer_norm(f"{embeddings}.LayerNorm"),
-            "Embedding-Mapping": of_linear("embeddings_project"),
         }
         for index in range(self.depth):
             mapping |= self.hugging_face_block(index)

@@ -3,6 +3,7 @@
 import keras
 
 from kexue_keras.models.bert import BertBlueprint
+from kexue_keras.models.checkpoints.names import of_linear
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
@@ -32,6 +33,10 @@ class RoFormerBlueprint(BertBlueprint):
         if position != "rotary":
             raise ValueError(f'`position` must be "rotary" in RoFormer. Received: {position!r}')
         super().__init__(*args, position=position, **kwargs)
+
+    def hugging_face_mapping(self):
+        mapping = of_linear("embeddings_project")
+        return {**super().hugging_face_mapping(), "Embedding-Mapping": mapping}
 
     @classmethod
     def from_hugging_face(cls, config):

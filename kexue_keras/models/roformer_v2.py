@@ -79,11 +79,6 @@ class RoFormerV2Blueprint(PostNorm):
         return mapping
 
     def hugging_face_mapping(self):
-        if self.embedding_size != self.config["hidden_size"]:
-            raise ValueError(
-                "`embedding_size` must be `hidden_size` for a RoFormerV2 in Hugging Face's format. "
-                f"Received: {self.embedding_size}"
-            )
         return _without_biases(super().hugging_face_mapping(), ".")
 
     def to_hugging_face(self):

@@ -1,8 +1,9 @@
 """NEZHA: distances in scores and values, against NumPy; its files; cached decoding."""
 
+import h5py
 import numpy as np
 import pytest
-from cached_steps import assert_steps_equal_the_graph
+from cached_steps import assert_steps_equal_the_graph, randomize
 from family_checks import (
     assert_logits_equal,
     check_files,
@@ -58,6 +59,13 @@ def test_the_table_is_in_files_of_bert4keras_and_no_weight(tmp_path):
     message = r"Embedding-Relative-Position/embeddings has shape \(129, 8\).*\(11, 8\)"
     with pytest.raises(models.CheckpointError, match=message):
         models.load_bert4keras_weights(shorter, tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        table = file["Embedding-Relative-Position/Embedding-Relative-Position/embeddings:0"]
+        table[3, 0] += 0.1
+    before = model.get_weights()
+    with pytest.raises(models.CheckpointError, match="model.h5: .* must be the fixed table.*0.1"):
+        models.load_bert4keras_weights(randomize(model, 5), tmp_path / "model.h5")
+    assert all(np.any(x != y) for x, y in zip(before, model.get_weights(), strict=True))
 
 
 def test_names_in_hugging_face_s_format():
