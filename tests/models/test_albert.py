@@ -6,6 +6,7 @@ from cached_steps import assert_steps_equal_the_graph
 from family_checks import (
     assert_logits_equal,
     check_files,
+    check_generator,
     check_hugging_face_names,
     check_mixed_precision,
     make,
@@ -38,6 +39,10 @@ def test_cached_steps_equal_the_graph(application, shared):
     """Every run of the one block has a cache of its own."""
     model = make("albert", application=application, num_hidden_layers=3, **OPTIONS)
     assert_steps_equal_the_graph(model, shared)
+
+
+def test_beam_search():
+    check_generator(make("albert", application="lm", **OPTIONS))
 
 
 def test_files_and_mixed_precision(tmp_path):

@@ -7,6 +7,7 @@ from cached_steps import assert_steps_equal_the_graph, randomize
 from family_checks import (
     assert_logits_equal,
     check_files,
+    check_generator,
     check_hugging_face_names,
     check_mixed_precision,
     make,
@@ -44,6 +45,10 @@ def test_long_distances_are_one(longest, length):
 def test_cached_steps_equal_the_graph(application, shared):
     model = make("nezha", application=application, max_relative_position=3, **OPTIONS)
     assert_steps_equal_the_graph(model, shared)
+
+
+def test_beam_search():
+    check_generator(make("nezha", application="unilm", **OPTIONS))
 
 
 def test_files_and_mixed_precision(tmp_path):

@@ -8,6 +8,7 @@ from family_checks import (
     TOKEN_IDS,
     assert_logits_equal,
     check_files,
+    check_generator,
     check_hugging_face_names,
     check_mixed_precision,
     make,
@@ -48,6 +49,10 @@ def test_similar_sentences():
 @pytest.mark.parametrize(("application", "shared"), [("lm", True), ("unilm", False)])
 def test_cached_steps_equal_the_graph(application, shared):
     assert_steps_equal_the_graph(make("roformer", application=application, **OPTIONS), shared)
+
+
+def test_beam_search():
+    check_generator(make("roformer", application="unilm", **OPTIONS))
 
 
 def test_files_and_mixed_precision(tmp_path):

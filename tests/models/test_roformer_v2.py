@@ -9,6 +9,7 @@ from family_checks import (
     TOKEN_IDS,
     assert_logits_equal,
     check_files,
+    check_generator,
     check_hugging_face_names,
     check_mixed_precision,
     make,
@@ -54,6 +55,10 @@ def test_weights_and_layers():
 @pytest.mark.parametrize(("application", "shared"), [("lm", True), ("unilm", False)])
 def test_cached_steps_equal_the_graph(application, shared):
     assert_steps_equal_the_graph(make("roformer_v2", application=application, **OPTIONS), shared)
+
+
+def test_beam_search():
+    check_generator(make("roformer_v2", application="lm", **OPTIONS))
 
 
 def test_files_and_mixed_precision(tmp_path):
