@@ -7,27 +7,23 @@ import sys
 
 import numpy as np
 import pytest
+from transformers_inputs import SIZES, assert_equal, token_ids
 
-torch = pytest.importorskip("torch", reason="`make test-peers` installs PyTorch")
-transformers = pytest.importorskip("transformers")
+from kexue_keras.models import CheckpointError, build_transformer_model
 
-from transformers_models import SIZES, randomized  # noqa: E402
-
-from kexue_keras.models import CheckpointError, build_transformer_model  # noqa: E402
-
-pytestmark = [pytest.mark.peers, pytest.mark.once]
+pytestmark = pytest.mark.peers
 
 
-def test_the_converted_file_loads(tmp_path):
-    peer = randomized(transformers.BertForMaskedLM(transformers.BertConfig(**SIZES)))
-    peer.config.save_pretrained(tmp_path)
-    torch.save(peer.state_dict(), tmp_path / "pytorch_model.bin")
+def test_the_converted_file_loads(peer, tmp_path):
+    name = "BertForMaskedLM"
+    request = {"folder": tmp_path, "model": name, "config": "BertConfig", "options": SIZES}
+    peer.run("save", pickle=True, **request)
     with pytest.raises(CheckpointError, match="is a pickle of PyTorch") as error:
         build_transformer_model(tmp_path, tmp_path)
     command = shlex.split(re.search("python -c .*", str(error.value)).group())
     subprocess.run([sys.executable, *command[1:]], check=True)
     model = build_transformer_model(tmp_path, tmp_path, with_mlm="linear")
-    np.testing.assert_array_equal(
-        model.get_layer("Embedding-Token").get_weights()[0],
-        peer.bert.embeddings.word_embeddings.weight.detach().numpy(),
-    )
+    ids, mask = token_ids()
+    inputs = {"input_ids": ids, "attention_mask": mask.astype("int32")}
+    expected = peer.run("outputs", inputs, folder=tmp_path, model=name)["logits"]
+    assert_equal(model.predict_on_batch([ids, np.zeros_like(ids)]), expected, mask)

@@ -28,7 +28,7 @@ def test_what_the_library_writes_is_read(tmp_path):
         f"{dtype}": (9 * generator.normal(size=(3, 4))).astype(dtype)
         for dtype in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
     }
-    tensors |= {"empty": np.zeros((0, 3), "float32"), "scalar": np.float32(3).reshape(())}
+    tensors |= {"empty": np.zeros((0, 3), "float32"), "scalar": np.array(3, "float32")}
     save_file(tensors, tmp_path / "a.safetensors", metadata={"format": "pt"})
     with SafetensorsFile(tmp_path / "a.safetensors") as file:
         assert sorted(file.keys()) == sorted(tensors) and file.metadata == {"format": "pt"}
