@@ -87,6 +87,9 @@ class AlbertBlueprint(BertBlueprint):
         groups = {name: config.get(name, 1) for name in ("num_hidden_groups", "inner_group_num")}
         return {**super().from_hugging_face(config), **groups}
 
+    def to_hugging_face(self):
+        return {**super().to_hugging_face(), "embedding_size": self.embedding_size}
+
 
 def albert_block(ours):
     """Names in Google's format of the block that all share.

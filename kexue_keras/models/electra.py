@@ -78,3 +78,6 @@ class ElectraBlueprint(PostNorm):
             "Discriminator-Dense": of_linear(f"{head}.dense"),
             "Discriminator-Prediction": of_linear(f"{head}.dense_prediction"),
         }
+
+    def to_hugging_face(self):
+        return {**super().to_hugging_face(), "embedding_size": self.embedding_size}

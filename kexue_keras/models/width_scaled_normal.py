@@ -22,7 +22,7 @@ class WidthScaledNormal(keras.initializers.Initializer):
     >>> tuple(WidthScaledNormal(12)((16, 8)).shape)
     (16, 8)
 
-    Reference: https://kexue.fm/archives/8747 and https://kexue.fm/archives/8998
+    Reference: https://kexue.fm/archives/8978 and https://kexue.fm/archives/8998
     """
 
     def __init__(self, depth, order=2, seed=None):

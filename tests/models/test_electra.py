@@ -63,6 +63,8 @@ def test_names_in_hugging_face_s_format():
     check_hugging_face_names(model, expected)
     found = models.ElectraBlueprint.from_hugging_face({})
     assert (found["embedding_size"], found["hidden_size"]) == (128, 256)
+    # whose default there is not the hidden size
+    assert make("electra").blueprint.to_hugging_face()["embedding_size"] == 16
 
 
 @pytest.mark.parametrize(
