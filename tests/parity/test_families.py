@@ -83,7 +83,6 @@ def assert_same_outputs(model, found, rows, atol=5e-5):
     assert f"output_{len(outputs)}" not in found
     for i, output in enumerate(outputs):
         expected = found[f"output_{i}"]
-        print("DIFF", i, np.ptp(expected), np.abs(output - expected).max())
         assert np.ptp(expected) > 1e-2
         np.testing.assert_allclose(output, expected, rtol=0, atol=atol)
 
