@@ -17,6 +17,7 @@ from kexue_keras.layers.position_embedding import PositionEmbedding
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 from kexue_keras.layers.previous_states import PreviousStates
 from kexue_keras.layers.relative_position_embedding_t5 import RelativePositionEmbeddingT5
+from kexue_keras.layers.relative_position_table import RelativePositionTable
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "PositionEmbedding",
     "PreviousStates",
     "RelativePositionEmbeddingT5",
+    "RelativePositionTable",
     "SelfTerminating",
     "apply_rotary_positions",
     "relative_positions",

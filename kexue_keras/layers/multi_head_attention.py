@@ -95,6 +95,7 @@ class MultiHeadAttention(HeadProjections):
         train_length=512,
         normalizer="softmax",
         position=None,
+        max_distance=64,
         **kwargs,
     ):
         super().__init__(heads, head_size, output_size, use_bias, kernel_initializer, **kwargs)
@@ -108,6 +109,9 @@ class MultiHeadAttention(HeadProjections):
                 raise ValueError(f"`{name}` must be one of {_CHOICES[name]}. Received: {value!r}")
         if train_length < 2:
             raise ValueError(f"`train_length` must be at least 2. Received: {train_length}")
+        if max_distance < 1:
+            raise ValueError(f"`max_distance` must be at least 1. Received: {max_distance}")
+        self.max_distance = max_distance
         self.attention_scale = attention_scale
         self.train_length = train_length
         self.normalizer = normalizer
@@ -230,7 +234,8 @@ class MultiHeadAttention(HeadProjections):
             return None
         queries = ops.shape(query)[2] if positions is None else positions
         keys = ops.shape(part.key)[-2] if part.positions is None else part.positions
-        vectors = ops.cast(relative_positions(queries, keys, self._head_size), self.compute_dtype)
+        vectors = relative_positions(queries, keys, self._head_size, self.max_distance)
+        vectors = ops.cast(vectors, self.compute_dtype)
         if len(vectors.shape) == 3:
             return "qkd", vectors
         one_place = vectors.shape[1] == 1  # all queries of a sample stand there
@@ -292,6 +297,7 @@ class MultiHeadAttention(HeadProjections):
             "train_length": self.train_length,
             "normalizer": self.normalizer,
             "position": self.position,
+            "max_distance": self.max_distance,
             "dropout": self.dropout,
         }
 

@@ -57,6 +57,10 @@ class Blueprint:
     """Names of layers whose variables have a row for every token, of which some may be kept."""
     epsilon = 1e-12
     """Added to the variance in layer normalization."""
+    use_bias = True
+    """Whether attention, feed-forward and dense layers have biases."""
+    language_model_activation = "MLM-Activation"
+    """Name of the last layer of the language model's output."""
 
     def __init__(
         self,
@@ -151,6 +155,10 @@ class Blueprint:
         """Number in the names of the layers of a block; the same for all blocks shares them."""
         return index
 
+    def block_name(self, index):
+        """What the names of the layers of a block begin with."""
+        return f"Transformer-{self.index(index)}"
+
     def position_bias(self, query_positions, key_positions):
         """None; or what all attentions add to their scores, broadcastable to
         `(batch, heads, queries, keys)`, for int positions `(batch, queries)`, `(batch, keys)`."""
@@ -231,8 +239,14 @@ class Blueprint:
 
     def dense(self, x, units, name, activation=None):
         """A dense layer."""
-        make, activation = keras_layers.Dense, exact_activation(activation)
-        return self.layer(name, make, "kernel_initializer", units=units, activation=activation)(x)
+        return self.layer(
+            name,
+            keras_layers.Dense,
+            "kernel_initializer",
+            units=units,
+            activation=exact_activation(activation),
+            use_bias=self.use_bias,
+        )(x)
 
     def dropout(self, x, name):
         """Dropout of hidden states; no layer where the rate is 0."""
@@ -282,8 +296,7 @@ class Blueprint:
 
     def attention(self, index):
         """The attention layer of a block."""
-        config, number = self.config, self.index(index)
-        name = f"Transformer-{number}-MultiHeadSelfAttention"
+        config, name = self.config, f"{self.block_name(index)}-MultiHeadSelfAttention"
         sizes = {"heads": config["num_attention_heads"], "head_size": config["attention_head_size"]}
         if config["num_features"]:
             return self.layer(
@@ -292,7 +305,7 @@ class Blueprint:
                 "kernel_initializer",
                 num_features=config["num_features"],
                 causal=config["application"] == "lm",
-                seed=number,
+                seed=self.index(index),
                 **sizes,
             )
         learned = config["position"] == "learned"
@@ -300,6 +313,7 @@ class Blueprint:
             name,
             layers.MultiHeadAttention,
             "kernel_initializer",
+            use_bias=self.use_bias,
             dropout=config["attention_dropout_rate"],
             attention_scale=config["attention_scale"],
             train_length=config["train_length"],
@@ -311,9 +325,10 @@ class Blueprint:
     def feed_forward(self, x, index):
         """The feed-forward layer of a block."""
         return self.layer(
-            f"Transformer-{self.index(index)}-FeedForward",
+            f"{self.block_name(index)}-FeedForward",
             layers.FeedForward,
             "kernel_initializer",
+            use_bias=self.use_bias,
             units=self.config["intermediate_size"],
             activation=self.config["hidden_act"],
         )(x)
@@ -348,9 +363,8 @@ class Blueprint:
             gather = self.layer("MLM-Target", layers.GatherPositions, first_counts=first_counts)
             x = gather([x, inputs["targets"]])
         activation = "softmax" if self.config["with_mlm"] is True else self.config["with_mlm"]
-        activate = self.layer(
-            "MLM-Activation", keras_layers.Activation, activation=activation, dtype="float32"
-        )
+        name, make = self.language_model_activation, keras_layers.Activation
+        activate = self.layer(name, make, activation=activation, dtype="float32")
         return [activate(self.head(x))]
 
     # ---- bert4keras's interface
