@@ -32,7 +32,7 @@ class _Attender:
         else:
             pair, bias = self.of_memory(attention, memory, index), "memory_bias"
             places = ops.arange(pair[0].shape[2], dtype="int32")
-            parts = [AttentionPart(*pair, memory.visible[:, None], places)]
+            parts = [AttentionPart(*pair, memory.visible, places)]
         parts = [
             part._replace(bias=self._bias(bias, place, part)) for place, part in enumerate(parts)
         ]
@@ -48,8 +48,8 @@ class _Attender:
 
     def of_memory(self, attention, memory, index):
         """Keys and values `(batch, heads, source, size)` of a `Memory`."""
-        states = memory.states
-        return tuple(heads_first(f(states)) for f in (attention.project_key, attention.project_value))
+        key, value = attention.project_key(memory.states), attention.project_value(memory.states)
+        return heads_first(key), heads_first(value)
 
     def parts(self, key, value, index):
         """List of `AttentionPart`, given new keys and values `(batch, length, heads, size)`."""

@@ -14,8 +14,8 @@ class RelativePositionEmbeddingT5(layers.Layer):
 
         f(n) = min(m + floor((B - m) log(n / m) / log(M / m)), B - 1).
 
-    The number of the range is `f(max(n, 0))` of `input_dim` ranges; or, if `bidirectional`, `f(|n|)`
-    of half as many, the other half being for keys that come after the query.
+    The number of the range is `f(max(n, 0))` of `input_dim` ranges; or, if `bidirectional`,
+    `f(|n|)` of half as many, the other half being for keys that come after the query.
 
     Args:
         input_dim: number of ranges, 32 in T5.
@@ -96,7 +96,9 @@ class RelativePositionEmbeddingT5(layers.Layer):
         return found.astype("int32")
 
     def compute_output_spec(self, query_positions, key_positions):
-        batch = key_positions.shape[0] if query_positions.shape[0] == 1 else query_positions.shape[0]
+        batch = (
+            key_positions.shape[0] if query_positions.shape[0] == 1 else query_positions.shape[0]
+        )
         shape = (batch, self.output_dim, query_positions.shape[1], key_positions.shape[1])
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 

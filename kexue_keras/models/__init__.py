@@ -13,7 +13,13 @@ from kexue_keras.models.checkpoints.bert4keras import (
 from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.names import Transposed
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
+from kexue_keras.models.gpt import GptBlueprint
+from kexue_keras.models.gpt2 import Gpt2Blueprint
+from kexue_keras.models.gpt2_ml import Gpt2MlBlueprint
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.t5 import T5Blueprint
+from kexue_keras.models.t5_decoder import T5DecoderBlueprint
+from kexue_keras.models.t5_encoder import T5EncoderBlueprint
 from kexue_keras.models.transformer import Transformer
 
 __all__ = [
@@ -21,6 +27,12 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "Gpt2Blueprint",
+    "Gpt2MlBlueprint",
+    "GptBlueprint",
+    "T5Blueprint",
+    "T5DecoderBlueprint",
+    "T5EncoderBlueprint",
     "Transformer",
     "Transposed",
     "build_transformer_model",

@@ -7,9 +7,30 @@ from kexue_keras.models.bert import Bert, BertBlueprint
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.google import load_checkpoint
+from kexue_keras.models.gpt import GptBlueprint
+from kexue_keras.models.gpt2 import Gpt2Blueprint
+from kexue_keras.models.gpt2_ml import Gpt2MlBlueprint
+from kexue_keras.models.t5 import VERSIONS, T5Blueprint
+from kexue_keras.models.t5_decoder import T5DecoderBlueprint
+from kexue_keras.models.t5_encoder import T5EncoderBlueprint
 from kexue_keras.models.transformer import Transformer
 
-_FAMILIES = {"bert": BertBlueprint, "roberta": BertBlueprint}
+_FAMILIES = {
+    "bert": BertBlueprint,
+    "roberta": BertBlueprint,
+    "gpt": GptBlueprint,
+    "gpt2": Gpt2Blueprint,
+    "gpt2_ml": Gpt2MlBlueprint,
+}
+_PRESETS = {}  # arguments that are in a name
+for _version in ("t5", *VERSIONS):
+    for _ending, _family in (
+        ("", T5Blueprint),
+        ("_encoder", T5EncoderBlueprint),
+        ("_decoder", T5DecoderBlueprint),
+    ):
+        _FAMILIES[_version + _ending] = _family
+        _PRESETS[_version + _ending] = {"version": VERSIONS[0] if _version == "t5" else _version}
 _MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
@@ -37,8 +58,9 @@ def build_transformer_model(
         config_path: path of a `bert_config.json`. Entries that no model needs are passed over.
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
             its files, as `bert_model.ckpt`), or `.npz`. See `load_checkpoint`.
-        model: "bert" or "roberta" (the same architecture), or a class of blueprints, see
-            `Blueprint`.
+        model: "bert" or "roberta" (the same architecture), "gpt", "gpt2", "gpt2_ml"; "t5.1.0" (or
+            "t5"), "t5.1.1" and "mt5.1.1", each also with "_encoder" or "_decoder"; or a class of
+            blueprints, see `Blueprint`.
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).
@@ -66,7 +88,8 @@ def build_transformer_model(
     """
     family = _family(model)
     known = parameters_of(family)
-    arguments = {} if config_path is None else _read_config(config_path)
+    arguments = dict(_PRESETS.get(model, {})) if isinstance(model, str) else {}
+    arguments |= {} if config_path is None else _read_config(config_path)
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}

@@ -51,11 +51,9 @@ class Gpt2Blueprint(GptBlueprint):
 
     def block(self, x, index, attend):
         name = self.block_name(index)
-        attention, feed_forward = f"{name}-MultiHeadSelfAttention", f"{name}-FeedForward"
-        update = attend(self.attention(index), self.norm(x, f"{attention}-Norm"), index)
-        x = self.residual(x, update, attention)
-        update = self.feed_forward(self.norm(x, f"{feed_forward}-Norm"), index)
-        return self.residual(x, update, feed_forward)
+        attention = self.attention(index)
+        x = self.pre_norm(x, lambda x: attend(attention, x, index), attention.name)
+        return self.pre_norm(x, lambda x: self.feed_forward(x, index), f"{name}-FeedForward")
 
     def run(self, inputs, positions, attend):
         x = self.norm(super().run(inputs, positions, attend), "Output-Norm")

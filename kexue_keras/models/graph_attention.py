@@ -10,8 +10,8 @@ class Memory(NamedTuple):
 
     Attributes:
         states: hidden states `(batch, length, features)`; None where their keys are kept instead.
-        visible: bool `(batch, length)`, which of them are no padding; None: what the Keras mask of
-            `states` says.
+        visible: bool `(batch, 1, length)`, which of them are no padding; None: what the Keras mask
+            of `states` says.
     """
 
     states: Any
@@ -35,7 +35,7 @@ class GraphAttention:
             self.arguments["bias"] = blueprint.position_bias(self.positions, self.positions)
 
     def __call__(self, attention, x, index, memory=None):
-        """The output of the layer `attention` of block `index`; with a `Memory`, of looking there."""
+        """The output of the layer `attention` of block `index`, which looks at x or a `Memory`."""
         if memory is None:
             return attention(x, **self.arguments)
         if self.memory_arguments is None:
@@ -43,14 +43,14 @@ class GraphAttention:
         return attention(x, memory.states, **self.memory_arguments)
 
     def _of_memory(self, memory):
-        visible = None if memory.visible is None else ops.expand_dims(memory.visible, 1)
-        if not self.blueprint.has_memory_bias:
-            return {"attention_mask": visible}
-        places = _positions_of(memory.states[..., 0])
-        bias = self.blueprint.memory_bias(self.positions, places)
-        return {"attention_mask": visible, "bias": bias}
+        found = {"attention_mask": memory.visible}
+        if self.blueprint.has_memory_bias:
+            places = _positions_of(memory.states)
+            found["bias"] = self.blueprint.memory_bias(self.positions, places)
+        return found
 
 
 def _positions_of(x):
-    """0, 1, 2, ... int32 `(1, length)`, for a symbolic or other x `(batch, length)`."""
-    return ops.cumsum(ops.ones_like(x[:1], dtype="int32"), axis=1) - 1
+    """0, 1, 2, ... int32 `(1, length)`, for a symbolic or other x `(batch, length, ...)`."""
+    one = ops.max(x, axis=(0, *range(2, len(x.shape))))
+    return ops.expand_dims(ops.cumsum(ops.ones_like(one, dtype="int32")) - 1, 0)

@@ -19,6 +19,7 @@ class T5DecoderBlueprint(T5Blueprint):
     """
 
     has_encoder = False
+    reads_context = True
 
     def inputs(self):
         found = super().inputs()
