@@ -9,9 +9,10 @@ from kexue_keras import layers
 from kexue_keras.layers.feed_forward import exact_activation
 from kexue_keras.models.blueprint_config import MASK_MODES, check_config, parameters_of
 from kexue_keras.models.family_hooks import FamilyHooks
+from kexue_keras.models.hugging_face_family import HuggingFaceFamily
 
 
-class Blueprint(FamilyHooks):
+class Blueprint(FamilyHooks, HuggingFaceFamily):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -50,17 +51,9 @@ class Blueprint(FamilyHooks):
         attention_scale, train_length, normalizer: see `MultiHeadAttention`.
         num_features: number of random features of `PerformerAttention`, in place of softmax
             attention; None keeps the latter.
+        epsilon: added to the variance in layer normalization; None: what the family has.
         dtype: dtype policy of the layers.
     """
-
-    epsilon = 1e-12
-    """Added to the variance in layer normalization."""
-    use_bias = True
-    """Whether attention, feed-forward and dense layers have biases."""
-    norm_arguments = {}
-    """More arguments of the layers of normalization."""
-    language_model_activation = "MLM-Activation"
-    """Name of the last layer of the language model's output."""
 
     def __init__(
         self,
@@ -87,6 +80,7 @@ class Blueprint(FamilyHooks):
         train_length=512,
         normalizer="softmax",
         num_features=None,
+        epsilon=None,
         dtype=None,
     ):
         given = locals()
@@ -105,6 +99,7 @@ class Blueprint(FamilyHooks):
                 f"positions. Received: {num_features}"
             )
         self.config = config
+        self.epsilon = type(self).epsilon if epsilon is None else epsilon
         self.dtype = keras.dtype_policies.get(dtype)
         self.depth = num_hidden_layers
         self.embedding_size = embedding_size or hidden_size

@@ -4,9 +4,17 @@
 class FamilyHooks:
     """The side of a `Blueprint` that tells of what families differ in."""
 
+    epsilon = 1e-12
+    """Added to the variance in layer normalization, unless the argument says otherwise."""
+    use_bias = True
+    """Whether attention, feed-forward and dense layers have biases."""
+    norm_arguments = {}
+    """More arguments of the layers of normalization."""
     gelu = "gelu"
     """What "gelu" means as `hidden_act`: the exact one, or "gelu_tanh" where the original code has
     the approximation by that name."""
+    language_model_activation = "MLM-Activation"
+    """Name of the last layer of the language model's output."""
     language_model_layers = ("Embedding-Token", "MLM-Bias")
     """Names of layers without which a model of this family cannot generate."""
     vocabulary_layers = ("Embedding-Token", "MLM-Bias")
