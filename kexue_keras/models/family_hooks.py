@@ -18,9 +18,8 @@ class FamilyHooks:
     language_model_layers = ("Embedding-Token", "MLM-Bias")
     """Names of layers without which a model of this family cannot generate."""
     vocabulary_layers = ("Embedding-Token", "MLM-Bias")
-    """Names of layers whose variables have a row for every token, of which some may be kept."""
-    vocabulary_columns = ()
-    """Names of layers whose kernel has a column for every token, of which some may be kept."""
+    """Names of layers whose variables have a row, or kernels a column, for every token, of which
+    some may be kept."""
     has_encoder = False
     """Whether a decoder looks at what an encoder has read: `remember(inputs)` gives the `Memory`,
     and `block` calls `attend` with it as a fourth argument."""

@@ -48,8 +48,7 @@ class T5Blueprint(Blueprint):
     stack = "Decoder"
     """What the names of layers begin with in what runs now."""
     language_model_activation = "Decoder-Output-LM-Activation"
-    vocabulary_layers = ("Embedding-Token",)
-    vocabulary_columns = ("Decoder-Output-LM",)
+    vocabulary_layers = ("Embedding-Token", "Decoder-Output-LM")
     hugging_face_type = "t5"
     hugging_face_prefixes = ("",)
 
@@ -245,7 +244,7 @@ class T5Blueprint(Blueprint):
         """The encoder as a model of its own, with the same layers."""
         from kexue_keras.models.t5_encoder import T5EncoderBlueprint
 
-        return self._part(T5EncoderBlueprint)
+        return self._part(T5EncoderBlueprint, target_positions=False)
 
     @property
     def decoder(self):
@@ -254,9 +253,10 @@ class T5Blueprint(Blueprint):
 
         return self._part(T5DecoderBlueprint)
 
-    def _part(self, family):
+    def _part(self, family, **changes):
         from kexue_keras.models.transformer import Transformer
 
-        part = family(**self.config, dtype=self.dtype)
+        config = {**self.config, "with_mlm": False, **changes}
+        part = family(**config, dtype=self.dtype)
         part.layers = self.layers
         return Transformer(part)
