@@ -26,7 +26,8 @@ class RelativePositionEmbeddingT5(layers.Layer):
 
     Call arguments:
         query_positions: int `(batch or 1, queries)`.
-        key_positions: int `(batch or 1, keys)`.
+        key_positions: int `(batch or 1, keys)`; or what stands there, `(batch, keys, features)`, at
+            the positions 0, 1, 2, ...
 
     Output shape: `(batch or 1, output_dim, queries, keys)`.
 
@@ -75,6 +76,8 @@ class RelativePositionEmbeddingT5(layers.Layer):
         )
 
     def call(self, query_positions, key_positions):
+        if len(key_positions.shape) == 3:
+            key_positions = ops.expand_dims(ops.arange(ops.shape(key_positions)[1]), 0)
         distances = ops.expand_dims(query_positions, 2) - ops.expand_dims(key_positions, 1)
         distances = ops.cast(distances, "int32")
         size = ops.abs(distances) if self.bidirectional else ops.maximum(distances, 0)
@@ -96,10 +99,9 @@ class RelativePositionEmbeddingT5(layers.Layer):
         return found.astype("int32")
 
     def compute_output_spec(self, query_positions, key_positions):
-        batch = (
-            key_positions.shape[0] if query_positions.shape[0] == 1 else query_positions.shape[0]
-        )
-        shape = (batch, self.output_dim, query_positions.shape[1], key_positions.shape[1])
+        (batch, queries), (of_keys, keys) = query_positions.shape, key_positions.shape[:2]
+        of_keys = 1 if len(key_positions.shape) == 3 else of_keys
+        shape = (of_keys if batch == 1 else batch, self.output_dim, queries, keys)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
     def bert4keras_weights(self):

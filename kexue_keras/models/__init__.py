@@ -10,13 +10,14 @@ from kexue_keras.models.checkpoints.bert4keras import (
     load_bert4keras_weights,
     save_bert4keras_weights,
 )
-from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
-from kexue_keras.models.checkpoints.names import Transposed
+from kexue_keras.models.checkpoints.names import Either, Part, Rows, Transposed
+from kexue_keras.models.checkpoints.storage import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.gpt import GptBlueprint
 from kexue_keras.models.gpt2 import Gpt2Blueprint
 from kexue_keras.models.gpt2_ml import Gpt2MlBlueprint
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.t5 import T5Blueprint
 from kexue_keras.models.t5_decoder import T5DecoderBlueprint
 from kexue_keras.models.t5_encoder import T5EncoderBlueprint
@@ -27,9 +28,13 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "Either",
     "Gpt2Blueprint",
     "Gpt2MlBlueprint",
     "GptBlueprint",
+    "Part",
+    "RobertaBlueprint",
+    "Rows",
     "T5Blueprint",
     "T5DecoderBlueprint",
     "T5EncoderBlueprint",

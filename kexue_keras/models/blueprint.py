@@ -373,12 +373,12 @@ class Blueprint(FamilyHooks, HuggingFaceFamily):
 
     def load_weights_from_checkpoint(self, path):
         """See `kexue_keras.models.load_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import load_checkpoint
+        from kexue_keras.models.checkpoints.storage import load_checkpoint
 
         load_checkpoint(self.model, path)
 
     def save_weights_as_checkpoint(self, path):
         """See `kexue_keras.models.save_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import save_checkpoint
+        from kexue_keras.models.checkpoints.storage import save_checkpoint
 
         save_checkpoint(self.model, path)

@@ -2,35 +2,15 @@
 
 import inspect
 import json
+import os
 
 from kexue_keras.models.bert import Bert, BertBlueprint
-from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
-from kexue_keras.models.checkpoints.google import load_checkpoint
-from kexue_keras.models.gpt import GptBlueprint
-from kexue_keras.models.gpt2 import Gpt2Blueprint
-from kexue_keras.models.gpt2_ml import Gpt2MlBlueprint
-from kexue_keras.models.t5 import VERSIONS, T5Blueprint
-from kexue_keras.models.t5_decoder import T5DecoderBlueprint
-from kexue_keras.models.t5_encoder import T5EncoderBlueprint
+from kexue_keras.models.checkpoints.hugging_face import CONFIG
+from kexue_keras.models.checkpoints.storage import load_checkpoint
+from kexue_keras.models.families import arguments_in, family_of_name
 from kexue_keras.models.transformer import Transformer
 
-_FAMILIES = {
-    "bert": BertBlueprint,
-    "roberta": BertBlueprint,
-    "gpt": GptBlueprint,
-    "gpt2": Gpt2Blueprint,
-    "gpt2_ml": Gpt2MlBlueprint,
-}
-_PRESETS = {}  # arguments that are in a name
-for _version in ("t5", *VERSIONS):
-    for _ending, _family in (
-        ("", T5Blueprint),
-        ("_encoder", T5EncoderBlueprint),
-        ("_decoder", T5DecoderBlueprint),
-    ):
-        _FAMILIES[_version + _ending] = _family
-        _PRESETS[_version + _ending] = {"version": VERSIONS[0] if _version == "t5" else _version}
 _MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
@@ -44,7 +24,7 @@ _CONFIG_NAMES = {
 def build_transformer_model(
     config_path=None,
     checkpoint_path=None,
-    model="bert",
+    model=None,
     application="encoder",
     with_pool=False,
     with_mlm=False,
@@ -55,12 +35,15 @@ def build_transformer_model(
     """Builds a transformer from its configuration and, optionally, loads a checkpoint.
 
     Args:
-        config_path: path of a `bert_config.json`. Entries that no model needs are passed over.
+        config_path: path of Google's `bert_config.json`, of Hugging Face's `config.json`, or of a
+            folder with the latter. Entries that no model needs are passed over.
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
-            its files, as `bert_model.ckpt`), or `.npz`. See `load_checkpoint`.
+            its files, as `bert_model.ckpt`), of a folder with Hugging Face's `model.safetensors`,
+            or of any other that `load_checkpoint` reads.
         model: "bert" or "roberta" (the same architecture), "gpt", "gpt2", "gpt2_ml"; "t5.1.0" (or
             "t5"), "t5.1.1" and "mt5.1.1", each also with "_encoder" or "_decoder"; or a class of
-            blueprints, see `Blueprint`.
+            blueprints, see `Blueprint`. None: the family that the `model_type` of Hugging Face's
+            `config.json` names, otherwise "bert".
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).
@@ -86,10 +69,13 @@ def build_transformer_model(
     >>> model.output.shape
     (None, None, 20)
     """
-    family = _family(model)
+    arguments = {} if config_path is None else _read_config(config_path)
+    model_type = arguments.get("model_type")
+    family = family_of_name(model, model_type, config_path)
     known = parameters_of(family)
-    arguments = dict(_PRESETS.get(model, {})) if isinstance(model, str) else {}
-    arguments |= {} if config_path is None else _read_config(config_path)
+    if model_type is not None and family.reads_type(model_type):
+        arguments = family.from_hugging_face(arguments)
+    arguments = {**arguments_in(model), **arguments}
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
@@ -121,18 +107,8 @@ def build_transformer_model(
     return transformer if return_keras_model else transformer.blueprint
 
 
-def _family(model):
-    if isinstance(model, type) and issubclass(model, Blueprint):
-        return model
-    if not isinstance(model, str) or model not in _FAMILIES:
-        raise ValueError(
-            f"`model` must be one of {tuple(_FAMILIES)} or a class of blueprints. "
-            f"Received: {model!r}"
-        )
-    return _FAMILIES[model]
-
-
 def _read_config(path):
+    path = os.path.join(path, CONFIG) if os.path.isdir(path) else path
     try:
         with open(path, encoding="utf-8") as file:
             config = json.load(file)

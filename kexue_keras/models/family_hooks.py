@@ -55,7 +55,8 @@ class FamilyHooks:
         return type(self).position_bias is not FamilyHooks.position_bias
 
     def memory_bias(self, query_positions, key_positions):
-        """The same of queries and what an encoder has read."""
+        """The same where it looks at what an encoder has read. In place of the positions of keys
+        there may be their states `(batch, keys, features)`."""
         return None
 
     @property

@@ -22,6 +22,8 @@ class Gpt2MlBlueprint(Gpt2Blueprint):
 
     gelu = "gelu_erf"
     language_model_layers = ("Embedding-Token",)
+    hugging_face_type = None
+    hugging_face_other_types = ("gpt2",)
 
     def embed(self, inputs, positions):
         return self.norm(super().embed(inputs, positions), "Embedding-Norm")

@@ -45,12 +45,11 @@ class GraphAttention:
     def _of_memory(self, memory):
         found = {"attention_mask": memory.visible}
         if self.blueprint.has_memory_bias:
-            places = _positions_of(memory.states)
-            found["bias"] = self.blueprint.memory_bias(self.positions, places)
+            found["bias"] = self.blueprint.memory_bias(self.positions, memory.states)
         return found
 
 
 def _positions_of(x):
-    """0, 1, 2, ... int32 `(1, length)`, for a symbolic or other x `(batch, length, ...)`."""
-    one = ops.max(x, axis=(0, *range(2, len(x.shape))))
-    return ops.expand_dims(ops.cumsum(ops.ones_like(one, dtype="int32")) - 1, 0)
+    """0, 1, 2, ... int32 `(1, length)`, for a symbolic or other x `(batch, length)`."""
+    row = ops.ones_like(ops.max(x, axis=0, keepdims=True), dtype="int32")
+    return ops.cumsum(row, axis=1) - 1

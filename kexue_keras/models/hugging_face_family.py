@@ -1,5 +1,7 @@
 """What a family of models says of Hugging Face's files: names, prefixes, configuration."""
 
+from kexue_keras.models.blueprint_config import parameters_of
+
 _RENAMED = {
     "max_position_embeddings": "max_position",
     "type_vocab_size": "segment_vocab_size",
@@ -29,6 +31,8 @@ _BERT = {
     "layer_norm_eps": 1e-12,
 }
 # the exact one is "gelu" here as there
+# arguments that say how a model is used, not what its weights mean
+_USES = {"application", "condition_size", "dtype", "keep_tokens", "target_positions"}
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -60,6 +64,18 @@ class HuggingFaceFamily:
     """Beginnings of the names that are not in the base model and have no prefix."""
     hugging_face_defaults = _BERT
     """What `transformers` takes for a key that `config.json` lacks; BERT's, if not written."""
+    hugging_face_arguments = (*_SAME, *_RENAMED.values(), "epsilon", "attention_head_size")
+    """Our arguments that `to_hugging_face` says; others must have their default values."""
+    hugging_face_fixed = {}
+    """Our arguments to which the family itself gives other values than the default ones."""
+
+    hugging_face_other_types = ()
+    """Other values of `model_type` that are read."""
+
+    @classmethod
+    def reads_type(cls, model_type):
+        """Whether files of that `model_type` are read."""
+        return model_type in (cls.hugging_face_type, *cls.hugging_face_other_types)
 
     def hugging_face_mapping(self):
         """Layer's name to the names of its variables in `model.safetensors`.
@@ -84,11 +100,40 @@ class HuggingFaceFamily:
         return {**found, "epsilon": config["layer_norm_eps"]}
 
     def to_hugging_face(self):
-        """What to write into `config.json` for this model, a dict."""
-        config, size = self.config, self.vocab_size
+        """What to write into `config.json` for this model, a dict.
+
+        Raises:
+            ValueError: the model has something that the family of Hugging Face has not.
+        """
+        config = self.config
+        self._check_arguments()
         found = {"model_type": self.hugging_face_type, "layer_norm_eps": self.epsilon}
         found |= {name: config[name] for name in _SAME if config.get(name) is not None}
         found |= {theirs: config[ours] for theirs, ours in _RENAMED.items()}
-        ours = {"gelu_tanh": "gelu_new"}
-        found["hidden_act"] = ours.get(found["hidden_act"], found["hidden_act"])
-        return found | {"vocab_size": size, "pad_token_id": 0}
+        if found["hidden_act"] == "gelu_tanh":
+            found["hidden_act"] = "gelu_new"
+        return found | {"vocab_size": self.vocab_size, "pad_token_id": 0}
+
+    @property
+    def keeps_all_tokens(self):
+        """Whether the model has the whole vocabulary of `keep_tokens`, in another order."""
+        kept, size = self.config["keep_tokens"], self.config["vocab_size"]
+        return kept is not None and sorted(kept) == list(range(size))
+
+    def _check_arguments(self):
+        config, fixed = self.config, self.hugging_face_fixed
+        for name, parameter in parameters_of(type(self)).items():
+            if name in _USES or name.startswith("with_") or name in self.hugging_face_arguments:
+                continue
+            expected = fixed.get(name, parameter.default)
+            if name in config and config[name] != expected:
+                raise ValueError(
+                    f"`{name}` must be {expected!r} in Hugging Face's format of "
+                    f"{self.hugging_face_type!r}. Received: {config[name]!r}"
+                )
+        size = config["hidden_size"] // config["num_attention_heads"]
+        if config["attention_head_size"] not in (None, size):
+            raise ValueError(
+                f"`attention_head_size` must be {size}, `hidden_size / num_attention_heads`, in "
+                f"Hugging Face's format. Received: {config['attention_head_size']}"
+            )

@@ -50,7 +50,7 @@ class T5Blueprint(Blueprint):
     language_model_activation = "Decoder-Output-LM-Activation"
     vocabulary_layers = ("Embedding-Token", "Decoder-Output-LM")
     hugging_face_type = "t5"
-    hugging_face_prefixes = ("",)
+    hugging_face_other_types = ("mt5",)
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ def test_equals_the_formula(bidirectional):
     assert_close(compute(layer, QUERIES, KEYS), expected)
     one = compute(layer, QUERIES[:1], KEYS[:1])
     assert_close(one[0], expected[0])
+    of_states = compute(layer, QUERIES, np.zeros((2, 6, 5), "float32"))
+    assert_close(of_states, compute(layer, QUERIES, np.arange(6)[None]))
 
 
 def test_known_ranges():
