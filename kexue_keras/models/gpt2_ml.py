@@ -56,6 +56,11 @@ class Gpt2MlBlueprint(Gpt2Blueprint):
             }
         return mapping
 
+    def to_hugging_face(self):
+        raise ValueError(
+            "`model` must be of a family that Hugging Face's library has. Received: GPT2_ML"
+        )
+
     def hugging_face_mapping(self):
         """Names of the port to PyTorch that is like Hugging Face's GPT-2 (ghosthamlet's)."""
         mapping = {
