@@ -68,7 +68,8 @@ def check_files(family, tmp_path, folder=True, **options):
     small = make(family, 3, keep_tokens=KEPT, **options)
     (tmp_path / "folder").mkdir()
     places = np.array([[1, 3, 4, 2, 4, 3, 2, 0]])
-    expected = run(model, np.array(KEPT)[places], SECOND[:1])[..., KEPT]
+    second = np.array(KEPT)[SECOND[:1]] if model.blueprint.has_encoder else SECOND[:1]
+    expected = run(model, np.array(KEPT)[places], second)[..., KEPT]
     for path in ("model.ckpt", *(["folder"] if folder else [])):
         models.save_checkpoint(model, tmp_path / path)
         models.load_checkpoint(again, tmp_path / path)

@@ -78,8 +78,8 @@ class RelativePositionEmbeddingT5(layers.Layer):
     def call(self, query_positions, key_positions):
         if len(key_positions.shape) == 3:
             key_positions = ops.expand_dims(ops.arange(ops.shape(key_positions)[1]), 0)
-        distances = ops.expand_dims(query_positions, 2) - ops.expand_dims(key_positions, 1)
-        distances = ops.cast(distances, "int32")
+        queries, keys = (ops.cast(x, "int32") for x in (query_positions, key_positions))
+        distances = ops.expand_dims(queries, 2) - ops.expand_dims(keys, 1)
         size = ops.abs(distances) if self.bidirectional else ops.maximum(distances, 0)
         table = ops.convert_to_tensor(self._ranges_of_distances())
         places = ops.take(table, ops.minimum(size, self.max_distance), axis=0)

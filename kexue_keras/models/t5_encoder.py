@@ -15,6 +15,7 @@ class T5EncoderBlueprint(T5Blueprint):
 
     has_encoder = False
     stack = "Encoder"
+    language_model_layers = ("Embedding-Token",)
 
     def __init__(self, *args, with_lm=False, with_mlm=False, num_decoder_layers=None, **kwargs):
         if with_mlm:

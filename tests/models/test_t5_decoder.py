@@ -16,9 +16,9 @@ def test_reads_what_the_whole_model_wrote_and_reloads(tmp_path):
     models.save_checkpoint(whole, tmp_path / "model.ckpt")
     models.load_checkpoint(alone, tmp_path / "model.ckpt")
     assert [x.name for x in alone.inputs] == ["Input-Context", "Decoder-Input-Token"]
-    encoded = whole.blueprint.encoder(FIRST)
+    encoded = whole.blueprint.encoder([FIRST])
     expected = run(whole, FIRST, FIRST)
-    found = ops.convert_to_numpy(alone([encoded, FIRST]))
+    found = ops.convert_to_numpy(alone([encoded, ops.convert_to_tensor(FIRST)]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # arrays have no mask: of what is padded, nothing is hidden
     arrays = run(alone, ops.convert_to_numpy(encoded), FIRST)

@@ -51,7 +51,6 @@ GPT = {
     },
     "gpt without segments": {"model": "gpt", **SIZES, "segment_vocab_size": 0},
     "gpt2": {"model": "gpt2", **SIZES},
-    "gpt2, lm": {"model": "gpt2", **SIZES, "application": "lm"},
     "gpt2_ml": {"model": "gpt2_ml", **SIZES, "num_hidden_layers": 11},
 }
 RNG = np.random.default_rng(5)
@@ -86,7 +85,7 @@ def distance(x, y):
 
 
 def assert_same(x, y):
-    assert np.ptp(y) > 1
+    assert np.ptp(y) > 0.5
     assert distance(x, y) < 1e-5 * max(1, np.abs(y).max())
 
 
@@ -148,7 +147,7 @@ def test_kept_tokens(bert4keras, tmp_path, name):
     kept = [0, 3, 2, 9, 11, 30, 31, 49, 7, 8]
     more = {"scale_output": True} if name in T5 else {"epsilon": 1e-12 if "," in name else 1e-5}
     save_checkpoint(make(**options, **more), tmp_path / "model.ckpt")
-    rows = {"token_ids": TOKEN_IDS % 10, "segment_ids": START % 10}
+    rows = {"token_ids": TOKEN_IDS % 10, "segment_ids": (START if name in T5 else TOKEN_IDS) % 10}
     small = build_transformer_model(
         checkpoint_path=tmp_path / "model.ckpt", keep_tokens=kept, **options, **more
     )
