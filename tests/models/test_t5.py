@@ -158,7 +158,7 @@ def test_tied_weights_of_a_gated_model(tmp_path):
 
 def test_reload_and_mixed_precision(tmp_path):
     check_reload(make("mt5.1.1", cross_position_bias=True, num_decoder_layers=1), tmp_path)
-    half = make("t5", 1, dtype="mixed_bfloat16", dropout_rate=0.1, **LINEAR)
+    half = make("t5", 1, dtype="mixed_float16", dropout_rate=0.1, **LINEAR)
     check_mixed_precision(make("t5", dropout_rate=0.1, **LINEAR), half)
 
 
