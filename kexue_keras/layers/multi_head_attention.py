@@ -16,7 +16,7 @@ from kexue_keras.layers.positions import apply_rotary_positions, relative_positi
 from kexue_keras.ops import LOWEST
 
 _CHOICES = {
-    "attention_scale": ("sqrt_dim", "entropy_invariant"),
+    "attention_scale": ("sqrt_dim", "entropy_invariant", "none"),
     "normalizer": ("softmax", "taylor_softmax"),
     "position": (None, "rotary", "relative"),
 }
@@ -45,7 +45,8 @@ class MultiHeadAttention(HeadProjections):
         attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`;
             "entropy_invariant": multiply them by `log(n) / log(train_length)` besides, n the number
             of keys that the query sees, so that attention stays as sharp on longer sequences.
-            (bert4keras counts at least 16 keys, which the article's formula does not.)
+            (bert4keras counts at least 16 keys, which the article's formula does not.) "none":
+            the plain dot products, as in T5.
         train_length: length at which the two scales are the same.
         normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
         position: None; or "rotary": queries and keys are turned by angles that grow with their
@@ -166,7 +167,9 @@ class MultiHeadAttention(HeadProjections):
         `positions`, int32 `(length,)` or `(batch, length)`, matter for rotary ones only and are
         0, 1, 2, ... by default.
         """
-        query = self._split(self.query_dense(x)) * (1 / math.sqrt(self._head_size))
+        query = self._split(self.query_dense(x))
+        if self.attention_scale != "none":
+            query = query * (1 / math.sqrt(self._head_size))
         return self._placed(query, positions)
 
     def project_key(self, x, positions=None):
@@ -220,7 +223,7 @@ class MultiHeadAttention(HeadProjections):
         return heads_first(functools.reduce(operator.add, sums))
 
     def _takes_fused_kernel(self, part, training):
-        plain = (self.attention_scale, self.normalizer) == ("sqrt_dim", "softmax")
+        plain = self.attention_scale != "entropy_invariant" and self.normalizer == "softmax"
         plain = plain and self.position != "relative" and part.bias is None
         dropped = self.dropout and training
         return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()

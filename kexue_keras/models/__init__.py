@@ -16,11 +16,17 @@ from kexue_keras.models.checkpoints.names import Either, Part, Rows, Transposed
 from kexue_keras.models.checkpoints.storage import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.electra import ElectraBlueprint
+from kexue_keras.models.gpt import GptBlueprint
+from kexue_keras.models.gpt2 import Gpt2Blueprint
+from kexue_keras.models.gpt2_ml import Gpt2MlBlueprint
 from kexue_keras.models.nezha import NezhaBlueprint
 from kexue_keras.models.restricted import restrict_vocabulary
 from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.roformer import RoFormerBlueprint
 from kexue_keras.models.roformer_v2 import RoFormerV2Blueprint
+from kexue_keras.models.t5 import T5Blueprint
+from kexue_keras.models.t5_decoder import T5DecoderBlueprint
+from kexue_keras.models.t5_encoder import T5EncoderBlueprint
 from kexue_keras.models.transformer import Transformer
 
 __all__ = [
@@ -32,12 +38,18 @@ __all__ = [
     "CheckpointError",
     "Either",
     "ElectraBlueprint",
+    "Gpt2Blueprint",
+    "Gpt2MlBlueprint",
+    "GptBlueprint",
     "NezhaBlueprint",
     "Part",
     "RoFormerBlueprint",
     "RoFormerV2Blueprint",
     "RobertaBlueprint",
     "Rows",
+    "T5Blueprint",
+    "T5DecoderBlueprint",
+    "T5EncoderBlueprint",
     "Transformer",
     "Transposed",
     "build_transformer_model",

@@ -8,10 +8,11 @@ from keras import layers as keras_layers
 from kexue_keras import layers
 from kexue_keras.layers.feed_forward import exact_activation
 from kexue_keras.models.blueprint_config import MASK_MODES, check_config, parameters_of
+from kexue_keras.models.family_hooks import FamilyHooks
 from kexue_keras.models.hugging_face_family import HuggingFaceFamily
 
 
-class Blueprint(HuggingFaceFamily):
+class Blueprint(FamilyHooks, HuggingFaceFamily):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -30,7 +31,8 @@ class Blueprint(HuggingFaceFamily):
         vocab_size: size of the vocabulary. With `keep_tokens`, of the checkpoint's vocabulary.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: as in
             `bert_config.json`.
-        hidden_act: activation of the feed-forward layers; "gelu" is the exact one.
+        hidden_act: activation of the feed-forward layers; "gelu" is the exact one unless the family
+            says otherwise, "gelu_erf" always. A list of two makes gated ones, see `FeedForward`.
         max_position: number of positions; of learned ones that of the embeddings.
         segment_vocab_size: number of segment embeddings; 0: no segments.
         embedding_size: size of the embeddings, `hidden_size` by default.
@@ -52,17 +54,6 @@ class Blueprint(HuggingFaceFamily):
         epsilon: added to the variance in layer normalization; None: what the family has.
         dtype: dtype policy of the layers.
     """
-
-    language_model_layers = ("Embedding-Token", "MLM-Bias")
-    """Names of layers without which a model of this family cannot generate."""
-    vocabulary_layers = ("Embedding-Token", "MLM-Bias")
-    """Names of layers whose variables have a row for every token, of which some may be kept."""
-    epsilon = 1e-12
-    """Added to the variance in layer normalization, unless the argument says otherwise."""
-    use_bias = True
-    """Whether attention, feed-forward and dense layers have biases."""
-    language_model_activation = "MLM-Activation"
-    """Name of the last layer of the language model's output."""
 
     def __init__(
         self,
@@ -163,16 +154,6 @@ class Blueprint(HuggingFaceFamily):
         """What the names of the layers of a block begin with."""
         return f"Transformer-{self.index(index)}"
 
-    def position_bias(self, query_positions, key_positions):
-        """None; or what all attentions add to their scores, broadcastable to
-        `(batch, heads, queries, keys)`, for int positions `(batch, queries)`, `(batch, keys)`."""
-        return None
-
-    @property
-    def has_position_bias(self):
-        """Whether the family adds a bias of positions to the scores of attention."""
-        return type(self).position_bias is not Blueprint.position_bias
-
     def variable_mapping(self):
         """Layer's name to the names of its variables in Google's format.
 
@@ -192,7 +173,8 @@ class Blueprint(HuggingFaceFamily):
                 not. If there is a condition, this is a method of what `given` returns.
             positions: None for 0, 1, 2, ...; or int, broadcastable to `(batch, length)`.
             attend: called as `attend(attention, x, index)`, with the attention layer of a block,
-                its input and the number of the block, which is also that of its cache.
+                its input and the number of the block, which is also that of its cache; and with a
+                `Memory` where it looks at what an encoder has read.
         """
         x = self.embed(inputs, positions)
         for index in range(self.depth):
@@ -237,7 +219,11 @@ class Blueprint(HuggingFaceFamily):
         """Layer normalization, conditional if there is a condition."""
         conditional = self.config["condition_size"] is not None
         norm = self.layer(
-            name, layers.LayerNormalization, epsilon=self.epsilon, conditional=conditional
+            name,
+            layers.LayerNormalization,
+            epsilon=self.epsilon,
+            conditional=conditional,
+            **self.norm_arguments,
         )
         return norm([x, self.condition] if conditional else x)
 
@@ -261,6 +247,14 @@ class Blueprint(HuggingFaceFamily):
         """A sum, with the mask of the first one."""
         return self.layer(name, layers.MaskedAdd)(inputs)
 
+    def residual(self, x, update, name):
+        """A sum with what the layer `name` has made, after dropout."""
+        return self.add([x, self.dropout(update, f"{name}-Dropout")], f"{name}-Add")
+
+    def pre_norm(self, x, function, name):
+        """A sum with what a function makes of x, normalized for it."""
+        return self.residual(x, function(self.norm(x, f"{name}-Norm")), name)
+
     def embedding(self, name, size, **arguments):
         """An embedding layer of `size` rows."""
         sizes = {"input_dim": size, "output_dim": self.embedding_size}
@@ -282,8 +276,12 @@ class Blueprint(HuggingFaceFamily):
         x = self.token_embedding()(inputs["token_ids"]) if x is None else x
         if not self.config["segment_vocab_size"]:
             return x
-        segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
-        return self.add([x, segment(inputs["segment_ids"])], "Embedding-Token-Segment")
+        segments = self.segment_embedding()(inputs["segment_ids"])
+        return self.add([x, segments], "Embedding-Token-Segment")
+
+    def segment_embedding(self):
+        """The embedding of segments."""
+        return self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
 
     def add_positions(self, x, positions):
         """Adds the embeddings of positions, where positions are learned."""
@@ -339,7 +337,7 @@ class Blueprint(HuggingFaceFamily):
             "kernel_initializer",
             use_bias=self.use_bias,
             units=self.config["intermediate_size"],
-            activation=self.config["hidden_act"],
+            activation=self.hidden_activation,
         )(x)
 
     # ---- the graph

@@ -34,8 +34,7 @@ class PostNorm(Blueprint):
         return self._residual(x, self.feed_forward(x, index), f"{name}-FeedForward")
 
     def _residual(self, x, update, name):
-        x = self.add([x, self.dropout(update, f"{name}-Dropout")], f"{name}-Add")
-        return self.norm(x, f"{name}-Norm")
+        return self.norm(self.residual(x, update, name), f"{name}-Norm")
 
     def variable_mapping(self):
         embeddings = "bert/embeddings"

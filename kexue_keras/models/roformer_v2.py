@@ -2,7 +2,6 @@
 
 import keras
 
-from kexue_keras import layers
 from kexue_keras.models.post_norm import PostNorm
 from kexue_keras.models.width_scaled_normal import WidthScaledNormal
 
@@ -24,6 +23,7 @@ class RoFormerV2Blueprint(PostNorm):
 
     epsilon = 1e-7
     use_bias = False
+    norm_arguments = {"zero_mean": False, "center": False, "scale": False}
     hugging_face_type = "roformer"
     hugging_face_prefixes = ("roformer.", "")
     hugging_face_defaults = {
@@ -49,16 +49,6 @@ class RoFormerV2Blueprint(PostNorm):
     @property
     def initializer(self):
         return WidthScaledNormal(self.depth)
-
-    def norm(self, x, name):
-        return self.layer(
-            name,
-            layers.LayerNormalization,
-            epsilon=self.epsilon,
-            zero_mean=False,
-            center=False,
-            scale=False,
-        )(x)
 
     def embed(self, inputs, positions):
         x = self.dropout(self.embed_tokens(inputs), "Embedding-Dropout")
