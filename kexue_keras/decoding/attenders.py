@@ -3,6 +3,7 @@
 Each is called as `attend(attention, x, index)` by `Blueprint.run`: with the attention layer of a
 block, its input `(batch, length, features)` and the number of the block; the keys and values of
 a block are kept under that number, so that blocks that share one layer have caches of their own.
+A fourth argument, a `Memory`, says that x attends to what an encoder has read.
 """
 
 from keras import ops
@@ -21,18 +22,34 @@ class _Attender:
     def __init__(self, blueprint, positions):
         self.blueprint = blueprint
         self.positions = positions
+        self._biases = {}
 
-    def __call__(self, attention, x, index):
+    def __call__(self, attention, x, index, memory=None):
         query = attention.project_query(x, self.positions)
-        key = attention.project_key(x, self.positions)
-        parts = self.parts(key, attention.project_value(x), index)
-        parts = [part._replace(bias=self._bias(part)) for part in parts]
+        if memory is None:
+            key = attention.project_key(x, self.positions)
+            parts, bias = self.parts(key, attention.project_value(x), index), "position_bias"
+        else:
+            pair, bias = self.of_memory(attention, memory, index), "memory_bias"
+            places = ops.arange(pair[0].shape[2], dtype="int32")
+            parts = [AttentionPart(*pair, memory.visible, places)]
+        parts = [
+            part._replace(bias=self._bias(bias, place, part)) for place, part in enumerate(parts)
+        ]
         return attention.merge_heads(attention.attend(query, parts, self.positions))
 
-    def _bias(self, part):
-        queries, keys = self.positions, part.positions
-        queries, keys = (x[None] if len(x.shape) == 1 else x for x in (queries, keys))
-        return self.blueprint.position_bias(queries, keys)
+    def _bias(self, name, place, part):
+        """The bias of a part, which stands at the same place in all blocks."""
+        if (name, place) not in self._biases:
+            positions = self.positions, part.positions
+            queries, keys = (x[None] if len(x.shape) == 1 else x for x in positions)
+            self._biases[name, place] = getattr(self.blueprint, name)(queries, keys)
+        return self._biases[name, place]
+
+    def of_memory(self, attention, memory, index):
+        """Keys and values `(batch, heads, source, size)` of a `Memory`."""
+        key, value = attention.project_key(memory.states), attention.project_value(memory.states)
+        return heads_first(key), heads_first(value)
 
     def parts(self, key, value, index):
         """List of `AttentionPart`, given new keys and values `(batch, length, heads, size)`."""
@@ -42,6 +59,8 @@ class _Attender:
 class Prefill(_Attender):
     """Reads prompts and keeps their keys and values in `caches`, a list by block.
 
+    Those of what an encoder has read are kept in `memories`.
+
     Args:
         visible: bool `(batch, length or 1, length)`, who sees whom.
         blueprint, positions: see above.
@@ -50,12 +69,16 @@ class Prefill(_Attender):
     def __init__(self, blueprint, positions, visible):
         super().__init__(blueprint, positions)
         self.visible = visible
-        self.caches = []
+        self.caches, self.memories = [], []
 
     def parts(self, key, value, index):
         key, value = heads_first(key), heads_first(value)
         self.caches.append((key, value))
         return [AttentionPart(key, value, self.visible, self.positions)]
+
+    def of_memory(self, attention, memory, index):
+        self.memories.append(super().of_memory(attention, memory, index))
+        return self.memories[-1]
 
 
 class Step(_Attender):
@@ -63,7 +86,8 @@ class Step(_Attender):
 
     Args:
         source: what the prefill knows of the prompts: "caches" of their keys and values by block,
-            "visible" bool `(batch, 1, source)`, "positions" int32 `(source,)`.
+            "visible" bool `(batch, 1, source)`, "positions" int32 `(source,)`; "memories", keys and
+            values of what an encoder has read by block.
         cache: keys and values of generated tokens by block, `(batch, heads, steps * slots, size)`
             shared by all hypotheses, or `(batch, slots, heads, steps, size)`.
         index: number of this step.
@@ -89,6 +113,9 @@ class Step(_Attender):
             AttentionPart(*source["caches"][index], source["visible"], source["positions"]),
             AttentionPart(*stores, self.visible, self.generated_positions),
         ]
+
+    def of_memory(self, attention, memory, index):
+        return self.source["memories"][index]
 
     def _store(self, cache, new):
         """Writes keys or values `(batch, slots, heads, size)` into the cache of a block."""

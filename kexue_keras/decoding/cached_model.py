@@ -16,6 +16,9 @@ class CachedModel(Protocol):
         vocab_size: number of tokens.
         max_position: number of tokens of the longest text, prompt included; None: no limit.
         variables: list of the `keras.Variable` that are read.
+
+    A model may also have the attribute `start_id`, not None: it begins targets with that token by
+    itself, so that a generator appends none to the prompts.
     """
 
     application: str

@@ -4,22 +4,29 @@ from keras import ops
 
 from kexue_keras.decoding.attenders import Prefill, Step
 from kexue_keras.layers.attention_mask import visible_tokens
+from kexue_keras.models.graph_attention import Memory
 from kexue_keras.models.transformer import blueprints_of
 
 
 class CachedTransformer:
-    """Runs a causal or UniLM transformer step by step; a `CachedModel` for `Generator`.
+    """Runs a causal, UniLM or encoder-decoder transformer step by step, for `Generator`.
 
     The prompt's keys and values are kept once per sample, shared by all its hypotheses. The
     generated part has one slot per hypothesis and step. In a beam search every hypothesis sees the
     slots of its ancestors through a mask, so that no cache is ever copied when beams are reordered.
 
+    The prompts of an encoder-decoder are what its encoder reads, once; the keys and values of that
+    are computed once for every layer. Its decoder begins with `start_id`.
+
     Args:
-        model: a model of `build_transformer_model` with application "lm" or "unilm", one reloaded
-            from disk, or a model with exactly one such transformer inside.
+        model: a model of `build_transformer_model` with application "lm" or "unilm", an
+            encoder-decoder, one reloaded from disk, or a model with exactly one such transformer
+            inside.
+        start_id: the first token that the decoder of an encoder-decoder reads, 0 by default. Other
+            models have it at the end of their prompts.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, start_id=None):
         self.blueprint = blueprint = language_model_of(model)
         if not all(hasattr(blueprint.attention(i), "project_key") for i in range(blueprint.depth)):
             raise ValueError(
@@ -30,13 +37,15 @@ class CachedTransformer:
             raise ValueError(
                 '`model` must be built with application "lm" or "unilm". Received: an encoder'
             )
+        if blueprint.reads_context:
+            raise ValueError("`model` must have an encoder besides. Received: a decoder alone")
+        self.start_id = (start_id or 0) if blueprint.has_encoder else None
         self.application = blueprint.application
         self.depth = blueprint.depth
         self.vocab_size = blueprint.vocab_size
-        learned = blueprint.config["position"] == "learned"
-        self.max_position = blueprint.max_position if learned else None
+        self.max_position = blueprint.length_limit
         self.condition_size = _condition_size(blueprint)
-        self.segment_vocab_size = blueprint.config["segment_vocab_size"]
+        self.segment_vocab_size = blueprint.segment_vocab_size
         layers = [*blueprint.layers.values(), blueprint.condition_model]
         used = (v for layer in layers if layer is not None for v in layer.variables)
         self.variables = list({id(v): v for v in used}.values())
@@ -57,6 +66,21 @@ class CachedTransformer:
         if condition is not None and self.blueprint.condition_model is not None:
             condition = self.blueprint.condition_model(condition)
         inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "condition": condition}
+        if self.start_id is None:
+            return self._read(inputs, lengths)
+        start = ops.full((token_ids.shape[0], 1), self.start_id, "int32")
+        inputs |= {
+            "source_ids": token_ids,
+            "token_ids": start,
+            "segment_ids": ops.zeros_like(start),
+        }
+        inputs["memory"] = self.blueprint.given(inputs).remember(inputs)
+        logits, source = self._read(inputs, ops.ones_like(lengths))
+        return logits, {**source, "visible_memory": inputs["memory"].visible}
+
+    def _read(self, inputs, lengths):
+        """Reads what the decoder sees before it generates; see `prefill`."""
+        token_ids, segment_ids = inputs["token_ids"], inputs["segment_ids"]
         blueprint = self.blueprint.given(inputs)
         positions = ops.arange(ops.shape(token_ids)[1], dtype="int32")
         attend = Prefill(blueprint, positions, blueprint.attention_mask(inputs))
@@ -65,13 +89,14 @@ class CachedTransformer:
         segment = ops.take_along_axis(segment_ids, lengths[:, None] - 1, axis=1)
         source = {
             "caches": attend.caches,
+            "memories": attend.memories,
             "visible": visible_tokens(token_ids)[:, None],
             "positions": positions,
             "lengths": lengths,
             "segment": segment_of_generated(self.application, segment),
         }
-        if condition is not None:
-            source["condition"] = condition
+        if inputs["condition"] is not None:
+            source["condition"] = inputs["condition"]
         return ops.cast(blueprint.head(last), "float32")[:, 0], source
 
     def empty_cache(self, batch, slots, steps, shared):
@@ -114,6 +139,8 @@ class CachedTransformer:
             places = places // slots
         inputs = {"token_ids": token_ids, "segment_ids": source["segment"]}
         inputs["condition"] = source.get("condition")
+        if self.start_id is not None:
+            inputs["memory"] = Memory(None, source["visible_memory"])
         attend = Step(self.blueprint, start + index, source, cache, index, visible, start + places)
         return self.logits(inputs, start + index, attend), attend.updated
 

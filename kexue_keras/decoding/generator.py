@@ -17,7 +17,7 @@ from kexue_keras.ops import LOWEST
 
 
 class Generator:
-    """Generates with a causal or UniLM transformer: beam search, greedy search, sampling.
+    """Generates with a causal, UniLM or encoder-decoder transformer: beam search and sampling.
 
     Keys and values are cached, whole batches are decoded at once, and the loop is compiled by XLA,
     once per combination of options and padded sizes (the batch is filled up to a power of two, the
@@ -26,11 +26,13 @@ class Generator:
 
     Args:
         model: a model of `build_transformer_model` with application "lm" or "unilm", with or
-            without `target_positions`, a model with exactly one such transformer inside (also in a
-            training strategy), or any `CachedModel`.
+            without `target_positions`, an encoder-decoder, whose prompts are its encoder's, a model
+            with exactly one such transformer inside (also in a training strategy), or any
+            `CachedModel`.
         end_id: id of the token that ends a text.
         maxlen: largest number of generated tokens, the end included.
-        start_id: id of a token to begin every target with, if the prompts do not; not returned.
+        start_id: id of a token to begin every target with, if the prompts do not; not returned. Of
+            an encoder-decoder, what its decoder begins with, 0 by default.
         minlen: smallest number of generated tokens, the end included.
 
     Example:
@@ -50,7 +52,8 @@ class Generator:
             raise ValueError(f"`maxlen` must be at least 1. Received: {maxlen}")
         if not 1 <= minlen <= maxlen:
             raise ValueError(f"`minlen` must be from 1 to maxlen {maxlen}. Received: {minlen}")
-        self.model = model if isinstance(model, CachedModel) else CachedTransformer(model)
+        own = isinstance(model, CachedModel)
+        self.model = model if own else CachedTransformer(model, start_id)
         for name, token in (("end_id", end_id), ("start_id", start_id)):
             if token is not None and not 0 <= token < self.model.vocab_size:
                 raise ValueError(
@@ -60,7 +63,14 @@ class Generator:
         self.start_id = start_id
         self.maxlen = maxlen
         self.minlen = minlen
-        self._prompts = PromptReader(self.model, self.end_id, start_id, maxlen)
+        decoder_start = getattr(self.model, "start_id", None)
+        if decoder_start is not None and start_id not in (None, decoder_start):
+            raise ValueError(
+                f"`start_id` must be that of `model`, {decoder_start}. Received: {start_id}"
+            )
+        # a decoder begins with it by itself
+        appended = start_id if decoder_start is None else None
+        self._prompts = PromptReader(self.model, self.end_id, appended, maxlen)
         self._programs = {}
         self._tree = None
 

@@ -18,6 +18,8 @@ from kexue_keras.layers.performer_attention import PerformerAttention
 from kexue_keras.layers.position_embedding import PositionEmbedding
 from kexue_keras.layers.positions import apply_rotary_positions, relative_positions
 from kexue_keras.layers.previous_states import PreviousStates
+from kexue_keras.layers.relative_position_embedding_t5 import RelativePositionEmbeddingT5
+from kexue_keras.layers.relative_position_table import RelativePositionTable
 from kexue_keras.layers.self_terminating import SelfTerminating
 
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "PerformerAttention",
     "PositionEmbedding",
     "PreviousStates",
+    "RelativePositionEmbeddingT5",
+    "RelativePositionTable",
     "SelfTerminating",
     "apply_rotary_positions",
     "relative_positions",

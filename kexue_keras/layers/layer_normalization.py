@@ -13,12 +13,15 @@ class LayerNormalization(layers.LayerNormalization):
     two projections begin with zeros, so that a conditional layer begins as the ordinary one: a
     pretrained model is fine-tuned from exactly what it was.
 
+    With `zero_mean=False` the mean stays: `n(x) = x / sqrt(mean(x^2) + epsilon)`.
+
     Args:
         conditional: whether the layer is called with `[x, condition]`.
         hidden_units: units of a dense layer, without bias, between condition and projections.
         hidden_activation: its activation.
         hidden_initializer: initializer of its kernel.
         epsilon: added to the variance; 1e-12 is BERT's.
+        zero_mean: whether the mean is subtracted, as in BERT, or not, as in T5 and RoFormerV2.
         **kwargs: Keras's arguments (`center`, `scale`, `beta_initializer`, ...).
 
     Input shape: `(..., features)`, and a condition `(batch, conditions)`.
@@ -45,19 +48,20 @@ class LayerNormalization(layers.LayerNormalization):
         hidden_activation="linear",
         hidden_initializer="glorot_uniform",
         epsilon=1e-12,
+        zero_mean=True,
         **kwargs,
     ):
         if kwargs.pop("rms_scaling", False):
-            raise ValueError(
-                "`rms_scaling` must be False; Keras has RMSNormalization. Received: True"
-            )
+            raise ValueError("`rms_scaling` must be False; see `zero_mean`. Received: True")
         super().__init__(epsilon=epsilon, **kwargs)
         if hidden_units is not None and not conditional:
             raise ValueError(
                 f"`hidden_units` must be None unless `conditional`. Received: {hidden_units}"
             )
-        if conditional and self.axis != -1:
-            raise ValueError(f"`axis` must be -1 if `conditional`. Received: {self.axis}")
+        if (conditional or not zero_mean) and self.axis != -1:
+            kind = "`conditional`" if conditional else "`zero_mean` is False"
+            raise ValueError(f"`axis` must be -1 if {kind}. Received: {self.axis}")
+        self.zero_mean = zero_mean
         self.conditional = conditional
         self.hidden_units = hidden_units
         self.hidden_activation = activations.get(hidden_activation)
@@ -91,19 +95,25 @@ class LayerNormalization(layers.LayerNormalization):
             setattr(self, f"{name}_kernel", kernel)
 
     def call(self, inputs):
-        if not self.conditional:
+        if self.zero_mean and not self.conditional:
             return super().call(inputs)
-        x, z = inputs
         wide = "float64" if self.compute_dtype == "float64" else "float32"
-        z = ops.cast(z, wide)
-        if self.hidden_units is not None:
-            z = self.hidden_activation(ops.matmul(z, self.hidden_kernel))
-        z = ops.reshape(z, (-1, *[1] * (len(x.shape) - 2), z.shape[-1]))
-        y = ops.layer_normalization(ops.cast(x, wide), None, None, -1, self.epsilon)
-        if self.gamma is not None:
-            y = y * (self.gamma + ops.matmul(z, self.gamma_kernel))
-        if self.beta is not None:
-            y = y + self.beta + ops.matmul(z, self.beta_kernel)
+        x, z = inputs if self.conditional else (inputs, None)
+        gamma, beta = (v if v is None else ops.cast(v, wide) for v in (self.gamma, self.beta))
+        if self.conditional:
+            z = ops.cast(z, wide)
+            if self.hidden_units is not None:
+                z = self.hidden_activation(ops.matmul(z, self.hidden_kernel))
+            z = ops.reshape(z, (-1, *[1] * (len(x.shape) - 2), z.shape[-1]))
+            gamma = gamma if gamma is None else gamma + ops.matmul(z, self.gamma_kernel)
+            beta = beta if beta is None else beta + ops.matmul(z, self.beta_kernel)
+        y = ops.cast(x, wide)
+        if self.zero_mean:
+            y = ops.layer_normalization(y, None, None, -1, self.epsilon)
+        else:
+            y = y * ops.rsqrt(ops.mean(ops.square(y), -1, keepdims=True) + self.epsilon)
+        y = y if gamma is None else y * gamma
+        y = y if beta is None else y + beta
         return ops.cast(y, self.compute_dtype)
 
     def bert4keras_weights(self):
@@ -129,6 +139,7 @@ class LayerNormalization(layers.LayerNormalization):
         config.pop("rms_scaling", None)
         return {
             **config,
+            "zero_mean": self.zero_mean,
             "axis": -1 if config["axis"] in (-1, [-1]) else config["axis"],
             "hidden_units": self.hidden_units,
             "hidden_activation": activations.serialize(self.hidden_activation),

@@ -16,7 +16,7 @@ from kexue_keras.layers.positions import apply_rotary_positions, relative_positi
 from kexue_keras.ops import LOWEST
 
 _CHOICES = {
-    "attention_scale": ("sqrt_dim", "entropy_invariant"),
+    "attention_scale": ("sqrt_dim", "entropy_invariant", "none"),
     "normalizer": ("softmax", "taylor_softmax"),
     "position": (None, "rotary", "relative"),
 }
@@ -45,7 +45,8 @@ class MultiHeadAttention(HeadProjections):
         attention_scale: "sqrt_dim": divide the scores by the square root of `head_size`;
             "entropy_invariant": multiply them by `log(n) / log(train_length)` besides, n the number
             of keys that the query sees, so that attention stays as sharp on longer sequences.
-            (bert4keras counts at least 16 keys, which the article's formula does not.)
+            (bert4keras counts at least 16 keys, which the article's formula does not.) "none":
+            the plain dot products, as in T5.
         train_length: length at which the two scales are the same.
         normalizer: "softmax", or "taylor_softmax": `1 + s + s^2 / 2` in place of exp.
         position: None; or "rotary": queries and keys are turned by angles that grow with their
@@ -97,6 +98,7 @@ class MultiHeadAttention(HeadProjections):
         train_length=512,
         normalizer="softmax",
         position=None,
+        max_distance=64,
         key_size=None,
         return_scores=False,
         **kwargs,
@@ -113,6 +115,9 @@ class MultiHeadAttention(HeadProjections):
                 raise ValueError(f"`{name}` must be one of {_CHOICES[name]}. Received: {value!r}")
         if train_length < 2:
             raise ValueError(f"`train_length` must be at least 2. Received: {train_length}")
+        if max_distance < 1:
+            raise ValueError(f"`max_distance` must be at least 1. Received: {max_distance}")
+        self.max_distance = max_distance
         self.attention_scale = attention_scale
         self.train_length = train_length
         self.normalizer = normalizer
@@ -177,7 +182,9 @@ class MultiHeadAttention(HeadProjections):
         `positions`, int32 `(length,)` or `(batch, length)`, matter for rotary ones only and are
         0, 1, 2, ... by default.
         """
-        query = self._split(self.query_dense(x)) * (1 / math.sqrt(self._key_size))
+        query = self._split(self.query_dense(x))
+        if self.attention_scale != "none":
+            query = query * (1 / math.sqrt(self._key_size))
         return self._placed(query, positions)
 
     def project_key(self, x, positions=None):
@@ -234,7 +241,7 @@ class MultiHeadAttention(HeadProjections):
         return heads_first(functools.reduce(operator.add, sums))
 
     def _takes_fused_kernel(self, part, training):
-        plain = (self.attention_scale, self.normalizer) == ("sqrt_dim", "softmax")
+        plain = self.attention_scale != "entropy_invariant" and self.normalizer == "softmax"
         plain = plain and self.position != "relative" and part.bias is None
         plain = plain and self._key_size == self._head_size
         dropped = self.dropout and training
@@ -246,7 +253,8 @@ class MultiHeadAttention(HeadProjections):
             return None
         queries = ops.shape(query)[2] if positions is None else positions
         keys = ops.shape(part.key)[-2] if part.positions is None else part.positions
-        vectors = ops.cast(relative_positions(queries, keys, self._head_size), self.compute_dtype)
+        vectors = relative_positions(queries, keys, self._head_size, self.max_distance)
+        vectors = ops.cast(vectors, self.compute_dtype)
         if len(vectors.shape) == 3:
             return "qkd", vectors
         one_place = vectors.shape[1] == 1  # all queries of a sample stand there
@@ -321,6 +329,7 @@ class MultiHeadAttention(HeadProjections):
             "train_length": self.train_length,
             "normalizer": self.normalizer,
             "position": self.position,
+            "max_distance": self.max_distance,
             "dropout": self.dropout,
             "return_scores": self.return_scores,
         }

@@ -44,6 +44,33 @@ def apply_rotary_positions(x, positions=None):
     return ops.reshape(turned, ops.shape(x))
 
 
+def distance_table(size, max_distance=64):
+    """The fixed vectors of all distances from `-max_distance` to `max_distance`, see below.
+
+    Args:
+        size: features of a vector, even.
+        max_distance: the largest distance.
+
+    Returns:
+        float32 array, `(2 * max_distance + 1, size)`.
+
+    Raises:
+        ValueError: `size` is odd.
+
+    Example:
+
+    >>> from kexue_keras.layers.positions import distance_table
+    >>> distance_table(4).shape
+    (129, 4)
+    """
+    if size % 2:
+        raise ValueError(f"`size` must be even. Received: {size}")
+    theta = 10000.0 ** (-np.arange(0, size, 2) / size)
+    angles = np.arange(2 * max_distance + 1)[:, None] * theta
+    table = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    return table.reshape(-1, size).astype("float32")
+
+
 def relative_positions(queries, keys, size, max_distance=64):
     """A fixed vector for the distance of every query and key.
 
@@ -72,12 +99,8 @@ def relative_positions(queries, keys, size, max_distance=64):
     Reference: NEZHA, Wei et al. 2019, https://arxiv.org/abs/1909.00204; Shaw et al. 2018,
     https://arxiv.org/abs/1803.02155
     """
-    if size % 2:
-        raise ValueError(f"`size` must be even. Received: {size}")
-    theta = 10000.0 ** (-np.arange(0, size, 2) / size)
-    angles = np.arange(2 * max_distance + 1)[:, None] * theta
-    table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(-1, size)
+    table = distance_table(size, max_distance)
     queries, keys = (x if len(getattr(x, "shape", ())) else ops.arange(x) for x in (queries, keys))
     distances = ops.expand_dims(keys, -2) - ops.expand_dims(queries, -1)
     places = ops.clip(distances, -max_distance, max_distance) + max_distance
-    return ops.take(ops.convert_to_tensor(table.astype("float32")), places, axis=0)
+    return ops.take(ops.convert_to_tensor(table), places, axis=0)

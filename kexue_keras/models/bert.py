@@ -4,22 +4,21 @@ import keras
 from keras import layers as keras_layers
 
 from kexue_keras import layers
-from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.names import (
     Either,
     Transposed,
-    of_attention,
     of_dense,
     of_layer_norm,
     of_linear,
     of_norm,
 )
+from kexue_keras.models.post_norm import PostNorm
 from kexue_keras.models.transformer import Transformer
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class BertBlueprint(Blueprint):
+class BertBlueprint(PostNorm):
     """The layers of BERT and RoBERTa, and their order.
 
     Args:
@@ -34,23 +33,6 @@ class BertBlueprint(Blueprint):
     def __init__(self, *args, with_pool=False, with_nsp=False, **kwargs):
         super().__init__(*args, **kwargs)
         self.config.update(with_pool=with_pool, with_nsp=with_nsp)
-
-    def embed(self, inputs, positions):
-        x = self.add_positions(self.embed_tokens(inputs), positions)
-        x = self.dropout(self.norm(x, "Embedding-Norm"), "Embedding-Dropout")
-        if self.embedding_size != self.config["hidden_size"]:
-            x = self.dense(x, self.config["hidden_size"], "Embedding-Mapping")
-        return x
-
-    def block(self, x, index, attend):
-        name = f"Transformer-{self.index(index)}"
-        attended = attend(self.attention(index), x, index)
-        x = self._residual(x, attended, f"{name}-MultiHeadSelfAttention")
-        return self._residual(x, self.feed_forward(x, index), f"{name}-FeedForward")
-
-    def _residual(self, x, update, name):
-        x = self.add([x, self.dropout(update, f"{name}-Dropout")], f"{name}-Add")
-        return self.norm(x, f"{name}-Norm")
 
     def transform(self, x):
         x = self.dense(x, self.embedding_size, "MLM-Dense", self.config["hidden_act"])
@@ -84,28 +66,8 @@ class BertBlueprint(Blueprint):
         return x
 
     def variable_mapping(self):
-        embeddings, head = "bert/embeddings", "cls/predictions"
-        mapping = {
-            "Embedding-Token": [f"{embeddings}/word_embeddings"],
-            "Embedding-Segment": [f"{embeddings}/token_type_embeddings"],
-            "Embedding-Position": [f"{embeddings}/position_embeddings"],
-            "Embedding-Norm": of_norm(f"{embeddings}/LayerNorm"),
-            "Embedding-Mapping": of_dense("bert/encoder/embedding_hidden_mapping_in"),
-        }
-        for index in range(self.depth):
-            ours, google = f"Transformer-{index}", f"bert/encoder/layer_{index}"
-            attention = f"{google}/attention"
-            mapping |= {
-                f"{ours}-MultiHeadSelfAttention": of_attention(
-                    f"{attention}/self", f"{attention}/output/dense"
-                ),
-                f"{ours}-MultiHeadSelfAttention-Norm": of_norm(f"{attention}/output/LayerNorm"),
-                f"{ours}-FeedForward": of_dense(
-                    f"{google}/intermediate/dense", f"{google}/output/dense"
-                ),
-                f"{ours}-FeedForward-Norm": of_norm(f"{google}/output/LayerNorm"),
-            }
-        return mapping | {
+        head = "cls/predictions"
+        return super().variable_mapping() | {
             "MLM-Dense": of_dense(f"{head}/transform/dense"),
             "MLM-Norm": of_norm(f"{head}/transform/LayerNorm"),
             "MLM-Bias": [f"{head}/output_bias"],
@@ -117,38 +79,14 @@ class BertBlueprint(Blueprint):
         }
 
     def hugging_face_mapping(self):
-        embeddings, head = "embeddings", "cls.predictions"
-        return {
-            "Embedding-Token": [f"{embeddings}.word_embeddings.weight"],
-            "Embedding-Segment": [f"{embeddings}.token_type_embeddings.weight"],
-            "Embedding-Position": [f"{embeddings}.position_embeddings.weight"],
-            "Embedding-Norm": of_layer_norm(f"{embeddings}.LayerNorm"),
-            **self.hugging_face_blocks(),
+        head = "cls.predictions"
+        return super().hugging_face_mapping() | {
             "MLM-Dense": of_linear(f"{head}.transform.dense"),
             "MLM-Norm": of_layer_norm(f"{head}.transform.LayerNorm"),
             "MLM-Bias": [Either(f"{head}.bias", f"{head}.decoder.bias")],
             "Pooler-Dense": of_linear("pooler.dense"),
             "NSP-Proba": of_linear("cls.seq_relationship"),
         }
-
-    def hugging_face_blocks(self):
-        """The names of all blocks' layers in Hugging Face's format, the same in many families."""
-        mapping = {}
-        for index in range(self.depth):
-            ours, theirs = f"Transformer-{index}", f"encoder.layer.{index}"
-            attention = f"{theirs}.attention"
-            parts = [f"{attention}.self.{part}" for part in ("query", "key", "value")]
-            mapping |= {
-                f"{ours}-MultiHeadSelfAttention": of_linear(*parts, f"{attention}.output.dense"),
-                f"{ours}-MultiHeadSelfAttention-Norm": of_layer_norm(
-                    f"{attention}.output.LayerNorm"
-                ),
-                f"{ours}-FeedForward": of_linear(
-                    f"{theirs}.intermediate.dense", f"{theirs}.output.dense"
-                ),
-                f"{ours}-FeedForward-Norm": of_layer_norm(f"{theirs}.output.LayerNorm"),
-            }
-        return mapping
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")

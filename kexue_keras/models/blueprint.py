@@ -14,10 +14,11 @@ from kexue_keras.models.blueprint_config import (
     parameters_of,
 )
 from kexue_keras.models.blueprint_graph import BlueprintGraph
+from kexue_keras.models.family_hooks import FamilyHooks
 from kexue_keras.models.hugging_face_family import HuggingFaceFamily
 
 
-class Blueprint(BlueprintGraph, HuggingFaceFamily):
+class Blueprint(BlueprintGraph, FamilyHooks, HuggingFaceFamily):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -36,7 +37,8 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
         vocab_size: size of the vocabulary. With `keep_tokens`, of the checkpoint's vocabulary.
         hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: as in
             `bert_config.json`.
-        hidden_act: activation of the feed-forward layers; "gelu" is the exact one.
+        hidden_act: activation of the feed-forward layers; "gelu" is the exact one unless the family
+            says otherwise, "gelu_erf" always. A list of two makes gated ones, see `FeedForward`.
         max_position: number of positions; of learned ones that of the embeddings.
         segment_vocab_size: number of segment embeddings; 0: no segments.
         embedding_size: size of the embeddings, `hidden_size` by default.
@@ -74,13 +76,6 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
             a file has its own.
         dtype: dtype policy of the layers.
     """
-
-    language_model_layers = ("Embedding-Token", "MLM-Bias")
-    """Names of layers without which a model of this family cannot generate."""
-    vocabulary_layers = ("Embedding-Token", "MLM-Bias")
-    """Names of layers whose variables have a row for every token, of which some may be kept."""
-    epsilon = 1e-12
-    """Added to the variance in layer normalization, unless the argument says otherwise."""
 
     def __init__(
         self,
@@ -194,15 +189,9 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
         """Number in the names of the layers of a block; the same for all blocks shares them."""
         return index
 
-    def position_bias(self, query_positions, key_positions):
-        """None; or what all attentions add to their scores, broadcastable to
-        `(batch, heads, queries, keys)`, for int positions `(batch, queries)`, `(batch, keys)`."""
-        return None
-
-    @property
-    def has_position_bias(self):
-        """Whether the family adds a bias of positions to the scores of attention."""
-        return type(self).position_bias is not Blueprint.position_bias
+    def block_name(self, index):
+        """What the names of the layers of a block begin with."""
+        return f"Transformer-{self.index(index)}"
 
     def variable_mapping(self):
         """Layer's name to the names of its variables in Google's format.
@@ -224,7 +213,8 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
             positions: None for the `position_ids` in `inputs` or, without them, 0, 1, 2, ...; or
                 int, broadcastable to `(batch, length)`.
             attend: called as `attend(attention, x, index)`, with the attention layer of a block,
-                its input and the number of the block, which is also that of its cache.
+                its input and the number of the block, which is also that of its cache; and with a
+                `Memory` where it looks at what an encoder has read.
         """
         positions = inputs.get("position_ids") if positions is None else positions
         x = self.embed(inputs, positions)
@@ -269,7 +259,7 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
 
     def norm(self, x, name):
         """Layer normalization, conditional if there is a condition."""
-        conditional, arguments = self.is_conditional, {}
+        conditional, arguments = self.is_conditional, dict(self.norm_arguments)
         if conditional and self.config["layer_norm_cond_hidden_size"] is not None:
             arguments["hidden_units"] = self.config["layer_norm_cond_hidden_size"]
             arguments["hidden_activation"] = self.config["layer_norm_cond_hidden_act"]
@@ -280,8 +270,14 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
 
     def dense(self, x, units, name, activation=None):
         """A dense layer."""
-        make, activation = keras_layers.Dense, exact_activation(activation)
-        return self.layer(name, make, "kernel_initializer", units=units, activation=activation)(x)
+        return self.layer(
+            name,
+            keras_layers.Dense,
+            "kernel_initializer",
+            units=units,
+            activation=exact_activation(activation),
+            use_bias=self.use_bias,
+        )(x)
 
     def dropout(self, x, name):
         """Dropout of hidden states; no layer where the rate is 0."""
@@ -291,6 +287,14 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
     def add(self, inputs, name):
         """A sum, with the mask of the first one."""
         return self.layer(name, layers.MaskedAdd)(inputs)
+
+    def residual(self, x, update, name):
+        """A sum with what the layer `name` has made, after dropout."""
+        return self.add([x, self.dropout(update, f"{name}-Dropout")], f"{name}-Add")
+
+    def pre_norm(self, x, function, name):
+        """A sum with what a function makes of x, normalized for it."""
+        return self.residual(x, function(self.norm(x, f"{name}-Norm")), name)
 
     def embedding(self, name, size, **arguments):
         """An embedding layer of `size` rows."""
@@ -313,10 +317,14 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
         x = self.token_embedding()(inputs["token_ids"]) if x is None else x
         if not self.config["segment_vocab_size"]:
             return x
-        segment = self.token_embedding()
-        if not self.config["shared_segment_embeddings"]:
-            segment = self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
-        return self.add([x, segment(inputs["segment_ids"])], "Embedding-Token-Segment")
+        segments = self.segment_embedding()(inputs["segment_ids"])
+        return self.add([x, segments], "Embedding-Token-Segment")
+
+    def segment_embedding(self):
+        """The embedding of segments."""
+        if self.config["shared_segment_embeddings"]:
+            return self.token_embedding()
+        return self.embedding("Embedding-Segment", self.config["segment_vocab_size"])
 
     def add_positions(self, x, positions):
         """Adds the embeddings of positions, where positions are learned."""
@@ -334,8 +342,7 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
 
     def attention(self, index):
         """The attention layer of a block."""
-        config, number = self.config, self.index(index)
-        name = f"Transformer-{number}-MultiHeadSelfAttention"
+        config, name = self.config, f"{self.block_name(index)}-MultiHeadSelfAttention"
         sizes = {"heads": config["num_attention_heads"], "head_size": config["attention_head_size"]}
         sizes["key_size"] = config["attention_key_size"]
         if config["num_features"]:
@@ -345,7 +352,7 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
                 "kernel_initializer",
                 num_features=config["num_features"],
                 causal=config["application"] == "lm",
-                seed=number,
+                seed=self.index(index),
                 **sizes,
             )
         learned = config["position"] == "learned"
@@ -353,6 +360,7 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
             name,
             layers.MultiHeadAttention,
             "kernel_initializer",
+            use_bias=self.use_bias,
             dropout=config["attention_dropout_rate"],
             attention_scale=config["attention_scale"],
             train_length=config["train_length"],
@@ -360,14 +368,20 @@ class Blueprint(BlueprintGraph, HuggingFaceFamily):
             position=None if learned else config["position"],
             return_scores=config["residual_attention_scores"],
             **sizes,
+            **self.attention_arguments(),
         )
+
+    def attention_arguments(self):
+        """Further arguments of `MultiHeadAttention`."""
+        return {}
 
     def feed_forward(self, x, index):
         """The feed-forward layer of a block."""
         return self.layer(
-            f"Transformer-{self.index(index)}-FeedForward",
+            f"{self.block_name(index)}-FeedForward",
             layers.FeedForward,
             "kernel_initializer",
+            use_bias=self.use_bias,
             units=self.config["intermediate_size"],
-            activation=self.config["hidden_act"],
+            activation=self.hidden_activation,
         )(x)

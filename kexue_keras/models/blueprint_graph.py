@@ -62,9 +62,8 @@ class BlueprintGraph:
             gather = self.layer("MLM-Target", layers.GatherPositions, first_counts=first_counts)
             x = gather([x, inputs["targets"]])
         activation = "softmax" if self.config["with_mlm"] is True else self.config["with_mlm"]
-        activate = self.layer(
-            "MLM-Activation", keras_layers.Activation, activation=activation, dtype="float32"
-        )
+        name, make = self.language_model_activation, keras_layers.Activation
+        activate = self.layer(name, make, activation=activation, dtype="float32")
         return [activate(self.head(x))]
 
     # ---- bert4keras's interface

@@ -7,16 +7,12 @@ import os
 import keras
 
 from kexue_keras.models.bert import Bert, BertBlueprint
-from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
 from kexue_keras.models.checkpoints.hugging_face import CONFIG
 from kexue_keras.models.checkpoints.storage import load_checkpoint
-from kexue_keras.models.roberta import RobertaBlueprint
+from kexue_keras.models.families import arguments_in, family_of_name
 from kexue_keras.models.transformer import Transformer
 
-_FAMILIES = {"bert": BertBlueprint, "roberta": BertBlueprint}
-# by the `model_type` in Hugging Face's config.json
-_HUGGING_FACE = {family.hugging_face_type: family for family in (BertBlueprint, RobertaBlueprint)}
 _MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
@@ -48,9 +44,11 @@ def build_transformer_model(
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
             its files, as `bert_model.ckpt`), of a folder with Hugging Face's `model.safetensors`,
             or of any other that `load_checkpoint` reads.
-        model: "bert" or "roberta" (the same architecture), or a class of blueprints, see
-            `Blueprint`. None: the family that the `model_type` of Hugging Face's `config.json`
-            names, otherwise "bert".
+        model: "bert" or "roberta" (the same architecture), "albert", "albert_unshared", "nezha",
+            "roformer", "roformer_v2", "electra", "gpt", "gpt2", "gpt2_ml"; "t5.1.0" (or "t5"),
+            "t5.1.1" and "mt5.1.1", each also with "_encoder" or "_decoder"; or a class of
+            blueprints, see `Blueprint`. None: the family that the `model_type` of Hugging Face's
+            `config.json` names, otherwise "bert".
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).
@@ -81,10 +79,11 @@ def build_transformer_model(
     """
     arguments = {} if config_path is None else _read_config(config_path)
     model_type = arguments.get("model_type")
-    family = _family(model, model_type, config_path)
+    family = family_of_name(model, model_type, config_path)
     known = parameters_of(family)
-    if model_type is not None and family.hugging_face_type == model_type:
+    if model_type is not None and family.reads_type(model_type):
         arguments = family.from_hugging_face(arguments)
+    arguments = {**arguments_in(model), **arguments}
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
@@ -134,27 +133,6 @@ def _condition(condition, inputs):
             "Received: None"
         )
     return {"condition_model": keras.Model(inputs, condition)}
-
-
-def _family(model, model_type, config_path):
-    if isinstance(model, type) and issubclass(model, Blueprint):
-        return model
-    if model_type is not None and model in (None, model_type):
-        if model_type in _HUGGING_FACE:
-            return _HUGGING_FACE[model_type]
-        if model is None:
-            raise ValueError(
-                f"`model` must be given with `config_path` {config_path}, whose `model_type` is "
-                f"none of {tuple(_HUGGING_FACE)}. Received: model_type={model_type!r}"
-            )
-    if model is None:
-        return BertBlueprint
-    if not isinstance(model, str) or model not in _FAMILIES:
-        raise ValueError(
-            f"`model` must be one of {tuple(_FAMILIES)} or a class of blueprints. "
-            f"Received: {model!r}"
-        )
-    return _FAMILIES[model]
 
 
 def _read_config(path):

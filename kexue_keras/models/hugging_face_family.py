@@ -73,6 +73,14 @@ class HuggingFaceFamily:
     hugging_face_fixed = {}
     """Our arguments to which the family itself gives other values than the default ones."""
 
+    hugging_face_other_types = ()
+    """Other values of `model_type` that are read."""
+
+    @classmethod
+    def reads_type(cls, model_type):
+        """Whether files of that `model_type` are read."""
+        return model_type in (cls.hugging_face_type, *cls.hugging_face_other_types)
+
     def hugging_face_mapping(self):
         """Layer's name to the names of its variables in `model.safetensors`.
 

@@ -27,19 +27,32 @@ def restrict_vocabulary(model, token_ids):
 
     Reference: https://kexue.fm/archives/7764
     """
-    names = {layer.name for layer in model.layers}
-    if "MLM-Norm" not in names:
+    layers = {layer.name: layer for layer in model.layers}
+    table, bias = layers.get("Embedding-Token"), layers.get("MLM-Bias")
+    if bias is None and "Output-MLM-Activation" not in layers:
         raise ValueError(
             "`model` must have a masked-LM head (with_mlm). "
             f"Received: {model.name!r}, which has none"
         )
-    table, bias = model.get_layer("Embedding-Token"), model.get_layer("MLM-Bias")
     token_ids = [int(i) for i in token_ids]
     if not token_ids or not 0 <= min(token_ids) <= max(token_ids) < table.input_dim:
         raise ValueError(
             f"`token_ids` must be ids from 0 to {table.input_dim - 1}. Received: {token_ids}"
         )
-    x = table(model.get_layer("MLM-Norm").output, mode="dense", only=token_ids)
-    x = bias(x, only=token_ids)
+    x = table(_states(model, layers), mode="dense", only=token_ids)
+    x = x if bias is None else bias(x, only=token_ids)
     x = keras.layers.Activation("linear", dtype="float32", name="Restricted-Logits")(x)
     return keras.Model(model.inputs, x, name=f"{model.name}_restricted")
+
+
+def _states(model, layers):
+    """What the head multiplies by the embeddings of tokens."""
+    last = max((n for n in layers if n.endswith("-FeedForward-Norm")), key=_block, default=None)
+    for name in ("MLM-Norm", "Output-MLM-Dropout", "Output-Mapping", "MLM-Target", last):
+        if name in layers:
+            return model.get_layer(name).output
+    raise ValueError(f"`model` must have hidden states of blocks. Received: {model.name!r}")
+
+
+def _block(name):
+    return int("0" + "".join(filter(str.isdigit, name)))

@@ -34,6 +34,8 @@ class Transformer(keras.Model):
         super().__init__(inputs=list(inputs.values()), outputs=outputs, name=name, **kwargs)
         blueprint.model, blueprint.sealed = self, True
         self._blueprint = blueprint
+        # the mask of what an encoder has read comes with it
+        self.supports_masking = blueprint.reads_context
 
     @property
     def blueprint(self):

@@ -28,6 +28,7 @@ def normal(*shape):
         {},
         {"activation": "gelu_tanh", "kernel_initializer": "he_normal"},
         {"activation": keras.activations.relu, "use_bias": False},
+        {"activation": ["gelu_tanh", "linear"], "use_bias": False},
     ],
 )
 def test_contract(config, tmp_path):
@@ -52,11 +53,25 @@ def test_equals_the_formula(activation, use_bias):
     assert len(weights) == (4 if use_bias else 2)
 
 
+def test_the_gate_equals_the_formula():
+    layer, x = FeedForward(6, ["gelu", "relu"]), 2 * normal(2, 5, 4)
+    layer(x)
+    perturb(layer)
+    names = [name for name, _ in layer.bert4keras_weights()]
+    kernels = [f"{dense}_dense" for dense in ("i0", "i1", "o")]
+    assert names == [f"{dense}/{part}" for dense in kernels for part in ("kernel", "bias")]
+    weights = [to_numpy(v).astype("float64") for _, v in layer.bert4keras_weights()]
+    inner = ACTIVATIONS["gelu"](x @ weights[0] + weights[1])
+    gate = np.maximum(x @ weights[2] + weights[3], 0)
+    assert_close(layer(x), (inner * gate) @ weights[4] + weights[5], atol=1e-5)
+
+
 def test_gelu_is_the_exact_one():
     x = np.linspace(-4, 4, 81).astype("float32")
     assert_close(exact_activation("gelu")(x), ACTIVATIONS["gelu"](x), atol=1e-6)
     assert_close(gelu_tanh(x), ACTIVATIONS["gelu_tanh"](x), atol=1e-6)
     assert exact_activation("gelu_new") is exact_activation("gelu_tanh") is gelu_tanh
+    assert exact_activation("gelu_erf") is exact_activation("gelu")
     assert np.abs(to_numpy(exact_activation("gelu")(x) - gelu_tanh(x))).max() > 1e-4
 
 
@@ -76,9 +91,12 @@ def test_a_mask_passes_through():
 def test_the_name_of_the_activation_is_in_the_config():
     for name in ("gelu", "relu", "tanh"):
         assert FeedForward(3, name).get_config()["activation"] == name
+    assert FeedForward(3, ("gelu", "linear")).get_config()["activation"] == ["gelu", "linear"]
     json.dumps(FeedForward(3, gelu_tanh).get_config())
 
 
 def test_unknown_activation():
     with pytest.raises(ValueError, match="nonsense"):
         FeedForward(3, "nonsense")
+    with pytest.raises(ValueError, match="`activation` must be one or a list of two.*'relu'"):
+        FeedForward(3, ["relu"])

@@ -22,13 +22,21 @@ def transcription(x, z, gamma, beta, w_gamma, w_beta, epsilon=1e-12):
     return y
 
 
-@pytest.mark.parametrize("config", [{}, {"epsilon": 1e-3, "center": False}])
+@pytest.mark.parametrize(
+    "config", [{}, {"epsilon": 1e-3, "center": False}, {"zero_mean": False, "center": False}]
+)
 def test_contract(config, tmp_path):
     check_layer(LayerNormalization(**config), (X,), tmp_path)
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"hidden_units": 4, "hidden_activation": "tanh"}, {"center": False}]
+    "config",
+    [
+        {},
+        {"hidden_units": 4, "hidden_activation": "tanh"},
+        {"center": False},
+        {"zero_mean": False, "center": False},
+    ],
 )
 def test_contract_with_a_condition(config, tmp_path):
     layer = LayerNormalization(conditional=True, **config)
@@ -64,6 +72,22 @@ def test_begins_as_the_ordinary_layer_and_equals_keras_s():
     assert_close(compute(conditional, [X, CONDITION]), compute(plain, X), atol=1e-6)
 
 
+def test_without_the_mean_taken_away():
+    square = np.sqrt((X.astype("float64") ** 2).mean(-1, keepdims=True) + 1e-3)
+    bare = LayerNormalization(zero_mean=False, center=False, scale=False, epsilon=1e-3)
+    assert_close(compute(bare, X), X / square)
+    assert not bare.weights
+    layer = LayerNormalization(zero_mean=False, epsilon=1e-3)
+    compute(layer, X)
+    perturb(layer)
+    assert_close(compute(layer, X), X / square * to_numpy(layer.gamma) + to_numpy(layer.beta))
+    layer = LayerNormalization(zero_mean=False, epsilon=1e-3, center=False, conditional=True)
+    compute(layer, [X, CONDITION])
+    perturb(layer)
+    gain = to_numpy(layer.gamma) + CONDITION @ to_numpy(layer.gamma_kernel)
+    assert_close(compute(layer, [X, CONDITION]), X / square * gain[:, None], atol=1e-5)
+
+
 def test_single_vectors_and_the_mask():
     layer = LayerNormalization(conditional=True)
     assert tuple(compute(layer, [X[:, 0], CONDITION]).shape) == (2, 6)
@@ -76,3 +100,5 @@ def test_bad_arguments():
         LayerNormalization(hidden_units=3)
     with pytest.raises(ValueError, match="`axis` must be -1 if `conditional`. Received: 1"):
         LayerNormalization(conditional=True, axis=1)
+    with pytest.raises(ValueError, match="`axis` must be -1 if `zero_mean` is False. Received: 1"):
+        LayerNormalization(zero_mean=False, axis=1)

@@ -233,6 +233,7 @@ def test_output_shape_is_known_before_the_call():
         ({"heads": 2, "head_size": 0}, "`head_size` must be at least 1. Received: 0"),
         ({"heads": 2, "output_size": 0}, "`output_size` must be at least 1. Received: 0"),
         ({"heads": 2, "position": "sinus"}, "`position`.*Received: 'sinus'"),
+        ({"heads": 2, "max_distance": 0}, "`max_distance` must be at least 1. Received: 0"),
         ({"heads": 2, "train_length": 1}, "`train_length` must be at least 2. Received: 1"),
     ],
 )

@@ -122,10 +122,10 @@ def test_vectors_of_distances():
     assert len({tuple(row) for row in short.reshape(-1, 4)}) == 3
 
 
-@pytest.mark.parametrize("keys", [6, 9])
-def test_relative_attention_equals_the_formula(keys):
+@pytest.mark.parametrize(("keys", "longest"), [(6, 64), (9, 64), (9, 2)])
+def test_relative_attention_equals_the_formula(keys, longest):
     """An independent attention, float64, one head, query and key at a time."""
-    layer = MultiHeadAttention(2, position="relative")
+    layer = MultiHeadAttention(2, position="relative", max_distance=longest)
     x, y = RNG.normal(size=(1, 6, 8)), RNG.normal(size=(1, keys, 8))
     found = to_numpy(layer(x.astype("float32"), y.astype("float32")))
     weights = {w.path.split("/", 1)[1]: to_numpy(w).astype("float64") for w in layer.weights}
@@ -136,7 +136,7 @@ def test_relative_attention_equals_the_formula(keys):
     attended = np.zeros((6, 2, 4))
     for head in range(2):
         for i in range(6):
-            vectors = [distance_vector(j - i, 4) for j in range(keys)]
+            vectors = [distance_vector(j - i, 4, longest) for j in range(keys)]
             scores = [q[i, head] @ (k[j, head] + vectors[j]) / 2 for j in range(keys)]
             scores = np.exp(scores) / np.exp(scores).sum()
             attended[i, head] = sum(s * (v[j, head] + vectors[j]) for j, s in enumerate(scores))

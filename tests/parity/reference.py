@@ -45,9 +45,10 @@ def command(function):
     return function
 
 
-def build(arrays, seed=0, **options):
-    """A bert4keras model. `keep_tokens` may also come as an array."""
+def build(arrays, seed=0, gelu="erf", **options):
+    """A bert4keras model. `keep_tokens` may also come as an array; `gelu` is erf or tanh."""
     K.clear_session()
+    backend.set_gelu(gelu)
     tf.compat.v1.set_random_seed(seed)
     if "keep_tokens" in arrays:
         options["keep_tokens"] = arrays["keep_tokens"].tolist()

@@ -54,6 +54,8 @@ def save(arrays, folder, model, config, options, seed=0, dtype="float32", pickle
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in found.named_parameters():
+            if not parameter.requires_grad:  # a table of sines
+                continue
             center = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
             parameter.copy_(center + 0.3 * torch.randn(parameter.shape, generator=generator))
     found = found.to(getattr(torch, dtype))

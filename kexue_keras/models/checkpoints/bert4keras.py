@@ -223,7 +223,18 @@ def _fitting(file, key, path, name, variable):
         raise CheckpointError(
             f"{path}: {name} has shape {stored}, the model's {variable.path} has shape {expected}"
         )
-    return variable, partial(file.check, key), partial(file.read, key)
+    check = partial(file.check, key)
+    if getattr(variable, "is_fixed", False):
+        check = partial(_check_fixed, file, key, path, variable)
+    return variable, check, partial(file.read, key)
+
+
+def _check_fixed(file, key, path, variable):
+    file.check(key)
+    try:
+        variable.assign(file.read(key))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _write_names(group, name, names):
