@@ -27,7 +27,8 @@ test-torch: .venv/tested
 
 test-peers: .venv/tested
 	$(BIN)/python -m pip install --quiet torch transformers
-	$(BIN)/python -m pytest -m peers tests/peers
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m peers tests/peers
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m peers tests/peers
 
 lint: .venv/tested
 	status=0; \

@@ -3,6 +3,7 @@
 Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
 """
 
+from kexue_keras.backend.assignment import assign_by_rows
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
 from kexue_keras.backend.host import calls_from_xla, host_call
@@ -27,6 +28,7 @@ from kexue_keras.backend.train_steps import (
 
 __all__ = [
     "apply_gradients",
+    "assign_by_rows",
     "calls_from_xla",
     "compiled_losses",
     "compiled_outputs",

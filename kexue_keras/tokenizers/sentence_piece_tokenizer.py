@@ -1,10 +1,13 @@
 """Tokenizer of models with a SentencePiece vocabulary, as T5: bert4keras's `SpTokenizer`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kexue_keras.tokenizers.sentence_piece import open_sentence_piece
 from kexue_keras.tokenizers.text_tokenizer import PreTokenize, TextTokenizer
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SentencePieceTokenizer(TextTokenizer):
@@ -107,7 +110,8 @@ class SentencePieceTokenizer(TextTokenizer):
         return None if self._pieces.id_to_piece(i) != token else i
 
     def _joined(self, text: str) -> str:
-        return text if self.pre_tokenize is None else " ".join(self.pre_tokenize(text))
+        text = text if self.pre_tokenize is None else " ".join(self.pre_tokenize(text))
+        return _SURROGATE.sub("\ufffd", text)  # which SentencePiece refuses
 
     def _encode_strings(self, texts: list[str]) -> list[list[int]]:
         if self._translate:

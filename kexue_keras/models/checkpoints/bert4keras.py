@@ -8,6 +8,7 @@ import h5py
 import keras
 import numpy as np
 
+from kexue_keras import backend
 from kexue_keras.files import replacing
 from kexue_keras.models.checkpoints.hdf5 import Hdf5File
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
@@ -63,7 +64,10 @@ def _assign(values):
     for _, check, _ in values:
         check()
     for variable, _, read in values:
-        variable.assign(np.asarray(read(), "float32"))
+        value = np.asarray(read(), "float32")
+        backend.assign_by_rows(
+            variable, lambda start, stop, value=value: value[start:stop] if value.shape else value
+        )
 
 
 def save_bert4keras_weights(model, path):

@@ -47,12 +47,20 @@ class CheckpointVariable:
             value = np.take(value, order, axis=self.tokens_axis)
         return stored_names.to_file(self.name, value)
 
-    def to_model(self, stored):
-        """The value for the model of the array in the checkpoint."""
+    def assign(self, stored):
+        """Gives the variable the value of an array in the checkpoint."""
         value = stored_names.to_model(self.name, stored)
-        if self.kept is None:
+        backend.assign_by_rows(self.variable, lambda *rows: self._rows(value, *rows))
+
+    def _rows(self, value, start, stop):
+        if not value.shape:
             return value
-        return np.take(value, np.asarray(self.kept), axis=self.tokens_axis)
+        if self.kept is None:
+            return value[start:stop]
+        kept = np.asarray(self.kept)
+        if self.tokens_axis == 0:
+            return value[kept[start:stop]]
+        return np.take(value[start:stop], kept, axis=self.tokens_axis)
 
     def check(self, shape, path, key):
         """Raises a `CheckpointError` if an array of the checkpoint does not fit.

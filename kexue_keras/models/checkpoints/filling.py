@@ -18,7 +18,7 @@ def fill(targets, archive, candidates):
     for key in dict.fromkeys(keys):
         archive.check(key)
     for target, key in zip(targets, keys, strict=True):
-        target.variable.assign(target.to_model(archive.read(key)))
+        target.assign(archive.read(key))
 
 
 def _key(target, archive, candidates):

@@ -13,6 +13,7 @@ import os
 
 import numpy as np
 
+from kexue_keras.models.checkpoints.raw_bytes import read_bytes
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 
 _LARGEST_HEADER = 100_000_000
@@ -57,22 +58,18 @@ class SafetensorsFile:
     def __init__(self, path):
         self.path = os.fspath(path)
         try:
-            self._stream = open(self.path, "rb", buffering=0)
+            with open(self.path, "rb") as stream:
+                header = self._read_header(stream)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be opened: {error.strerror}") from error
-        try:
-            header = self._read_header()
-            self.metadata = header.pop("__metadata__", {})
-            self._entries = {name: self._entry(name, value) for name, value in header.items()}
-        except CheckpointError:
-            self._stream.close()
-            raise
+        self.metadata = header.pop("__metadata__", {})
+        self._entries = {name: self._entry(name, value) for name, value in header.items()}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self._stream.close()
+        pass  # no file stays open
 
     def __contains__(self, name):
         return name in self._entries
@@ -97,12 +94,11 @@ class SafetensorsFile:
     def read(self, name):
         """A tensor, as float32."""
         self.check(name)
-        dtype, shape, start, _ = self._found(name)
-        self._stream.seek(start)
-        array = np.fromfile(self._stream, _DTYPES[dtype], math.prod(shape))
-        if array.size != math.prod(shape):
+        dtype, shape, start, end = self._found(name)
+        raw = read_bytes(self.path, start, end - start)
+        if raw.size < end - start:
             raise CheckpointError(f"{self.path} was cut off while {name} was read")
-        array = array.reshape(shape)
+        array = raw.view(_DTYPES[dtype]).reshape(shape)
         if dtype == _BFLOAT16:  # the upper half of a float32
             array = array.astype("<u4")
             array <<= 16
@@ -118,14 +114,14 @@ class SafetensorsFile:
             f"{self.path} has no tensor {name} among its {len(self._entries)}{hint}"
         )
 
-    def _read_header(self):
-        size = os.fstat(self._stream.fileno()).st_size
-        length = int.from_bytes(self._stream.read(8), "little")
+    def _read_header(self, stream):
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(size - 8, _LARGEST_HEADER):
             raise CheckpointError(f"{self.path} is cut off or no safetensors file: {size} bytes")
         self._start, self._end = 8 + length, size
         try:
-            header = json.loads(self._stream.read(length))
+            header = json.loads(stream.read(length))
         except ValueError as error:
             raise CheckpointError(
                 f"{self.path} is no safetensors file: its header is no JSON: {error}"
@@ -142,7 +138,7 @@ class SafetensorsFile:
             whole = all(isinstance(number, int) and number >= 0 for number in (*shape, start, end))
         except (TypeError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{self.path} is damaged: the entry of {name}: {error}"
+                f"{self.path} is damaged: the entry of {name}: {error!r}"
             ) from error
         if not whole or not self._start <= start <= end:
             raise CheckpointError(f"{self.path} is damaged: {name} has a wrong place {value}")

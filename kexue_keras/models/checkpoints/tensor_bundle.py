@@ -32,6 +32,7 @@ from kexue_keras.models.checkpoints.protobuf import (
     encode_field,
     encode_varint,
 )
+from kexue_keras.models.checkpoints.raw_bytes import read_bytes
 from kexue_keras.models.checkpoints.sorted_string_table import (
     decode_table,
     encode_table,
@@ -239,7 +240,7 @@ class TensorBundle:
 
     def _raw(self, entry: _Entry) -> np.ndarray:
         """The bytes of a tensor."""
-        return np.fromfile(self._data_path(entry.shard), np.uint8, entry.size, offset=entry.offset)
+        return read_bytes(self._data_path(entry.shard), entry.offset, entry.size)
 
     def _chunks(self, entry: _Entry) -> Iterator[bytes]:
         left = entry.size

@@ -37,7 +37,9 @@ def test_tokens_of_a_kernel_are_its_columns():
     target = kernel_of_tokens()
     stored = np.arange(15.0).reshape(5, 3)
     target.check((5, 3), "file", "lm_head.weight")
-    np.testing.assert_array_equal(target.to_model(stored), stored[[0, 4, 2]].T)
+    target.assign(stored)
+    value = keras.ops.convert_to_numpy(target.variable)
+    np.testing.assert_array_equal(value, stored[[0, 4, 2]].T)
     assert target.to_checkpoint().shape == (3, 3)
     message = r"file: `keep_tokens` goes up to id 4, but lm_head.weight has shape \(4, 3\)"
     with pytest.raises(CheckpointError, match=message):

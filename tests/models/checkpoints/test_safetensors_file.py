@@ -28,7 +28,7 @@ def test_what_the_library_writes_is_read(tmp_path):
         f"{dtype}": (9 * generator.normal(size=(3, 4))).astype(dtype)
         for dtype in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
     }
-    tensors |= {"empty": np.zeros((0, 3), "float32"), "scalar": np.float32(3).reshape(())}
+    tensors |= {"empty": np.zeros((0, 3), "float32"), "scalar": np.array(3, "float32")}
     save_file(tensors, tmp_path / "a.safetensors", metadata={"format": "pt"})
     with SafetensorsFile(tmp_path / "a.safetensors") as file:
         assert sorted(file.keys()) == sorted(tensors) and file.metadata == {"format": "pt"}
@@ -62,10 +62,10 @@ def test_files_cut_anywhere_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (b"not JSON", "is no safetensors file: its header is no JSON"),
+        (b"not JSON", "no safetensors file: its header is no JSON"),
         (b"[]", "its header is no object"),
         ({"x": entry(shape=(3,))}, r"x of shape \(3,\) and dtype F32 has 8 bytes"),
-        ({"x": entry(offsets=(4, 12))}, "is cut off: x needs bytes .* to "),
+        ({"x": entry(offsets=(4, 12))}, "cut off: x needs bytes .* to "),
         ({"x": entry(offsets=(8, 0))}, "x has a wrong place"),
         ({"x": entry(offsets=(-8, 0))}, "x has a wrong place"),
         ({"x": entry(shape=(-1, -2))}, "x has a wrong place"),
@@ -75,7 +75,7 @@ def test_files_cut_anywhere_are_refused(tmp_path):
 )
 def test_damaged_headers(tmp_path, header, message):
     path = write(tmp_path / "a", header, bytes(8))
-    with pytest.raises(CheckpointError, match=f"/a is .*{message}|/a is.*{message}"):
+    with pytest.raises(CheckpointError, match=f"/a is.*{message}"):
         SafetensorsFile(path)
 
 

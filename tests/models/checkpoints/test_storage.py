@@ -235,7 +235,7 @@ def test_a_vocabulary_in_another_order_is_put_back(tiny, tmp_path):
         ),
         ({"position": "rotary"}, "`position` must be 'learned' in Hugging Face's format of 'bert'"),
         ({"attention_head_size": 4}, "`attention_head_size` must be 8, "),
-        ({"normalizer": "softmax_plus"}, "`normalizer` must be 'softmax'"),
+        ({"normalizer": "taylor_softmax"}, "`normalizer` must be 'softmax'"),
     ],
 )
 def test_what_hugging_face_s_bert_has_not_is_not_saved(tiny, tmp_path, options, message):
