@@ -21,6 +21,8 @@ class GameModel(CachedTransformer):
                 "`model` must have no condition, which a game has not. "
                 f"Received: condition_size={self.condition_size}"
             )
+        if self.start_id is not None:
+            raise ValueError("`model` must have no encoder, which a game has not. Received: one")
         self.max_position = self.blueprint.config["max_position"]
 
     def empty(self):

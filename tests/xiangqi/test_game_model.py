@@ -52,3 +52,9 @@ def test_a_model_with_conditions_is_refused():
     conditional = models.Bert(9, 8, 1, 2, 16, application="lm", condition_size=2)
     with pytest.raises(ValueError, match="must have no condition.*Received: condition_size=2"):
         GameModel(conditional)
+
+
+def test_a_model_with_an_encoder_is_refused():
+    t5 = models.T5Blueprint(9, 8, 1, 2, 16)
+    with pytest.raises(ValueError, match="must have no encoder.*Received: one"):
+        GameModel(models.Transformer(t5))
