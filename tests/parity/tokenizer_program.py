@@ -94,9 +94,9 @@ def main(vocab_path, texts_path, ids_path, samples_path):
     ]
     tokenizer = SpTokenizer(request["spiece"], token_start=None, token_end="</s>")
     answer["pieces"] = samples(tokenizer, pairs)
-    answer["pieces_kinds"] = [
-        tokenizer._is_special(i) for i in range(tokenizer.sp_model.get_piece_size())
-    ]
+    is_special = vars(SpTokenizer)["_is_special"]
+    pieces = range(tokenizer.sp_model.get_piece_size())
+    answer["pieces_kinds"] = [is_special(tokenizer, i) for i in pieces]
     tokenizer = SpTokenizer(
         request["spiece"],
         token_start="</s>",
