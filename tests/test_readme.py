@@ -350,6 +350,10 @@ def test_the_first_example_runs(page):
     assert best.split(" ", 1)[1] == "东京"
 
 
-@each_front
-def test_the_board_is_printed_as_shown(page):
-    assert f"```\n{kexue_keras.xiangqi.Board()}\n```" in TEXTS[page]
+@each_page
+def test_pictures_are_there_and_small(page):
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXTS[page]):
+        picture = (ROOT / page).parent / path
+        assert picture.exists(), path
+        assert picture.stat().st_size < 60_000, path
+    assert page not in FRONT or TEXTS[page].count("recipes/pictures/") >= 3
