@@ -1,6 +1,5 @@
 """Random Gram matrices of a few gradients, degenerate ones included."""
 
-import keras
 import numpy as np
 from contract import to_numpy
 from keras import ops, tree
