@@ -3,10 +3,17 @@
 Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
 """
 
+from kexue_keras.backend.batch_stream import BatchStream
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
 from kexue_keras.backend.host import calls_from_xla, host_call
-from kexue_keras.backend.layer_search import layer_of, layers_of
+from kexue_keras.backend.layer_search import (
+    layer_behind,
+    layer_of,
+    layers_before,
+    layers_of,
+    output_at,
+)
 from kexue_keras.backend.platform import (
     has_fused_attention,
     loops_train_with_xla,
@@ -26,6 +33,7 @@ from kexue_keras.backend.train_steps import (
 )
 
 __all__ = [
+    "BatchStream",
     "apply_gradients",
     "calls_from_xla",
     "compiled_losses",
@@ -34,12 +42,15 @@ __all__ = [
     "has_fused_attention",
     "host_call",
     "jit",
+    "layer_behind",
     "layer_of",
+    "layers_before",
     "layers_of",
     "loops_train_with_xla",
     "matmul_in_float32",
     "on_accelerator",
     "one_program",
+    "output_at",
     "random_state",
     "replaced",
     "replicas",

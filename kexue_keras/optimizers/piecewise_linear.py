@@ -12,8 +12,8 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
     after the last. If the first step is not 0, the factor rises from 0 to it: `{1000: 1}` is a
     warm-up, `{1000: 1, 20000: 0}` a warm-up and a decay to zero.
 
-    Steps are batches, from 0. With `gradient_accumulation_steps=k` of Keras an update of the weights
-    takes k of them, as in bert4keras.
+    Steps are batches, from 0. With `gradient_accumulation_steps=k` of Keras an update of the
+    weights takes k of them, as in bert4keras.
 
     Args:
         rate: the learning rate that the factors multiply.
