@@ -19,6 +19,7 @@ from kexue_keras.backend.platform import (
     loops_train_with_xla,
     on_accelerator,
     train_with_xla,
+    trains_without_xla,
 )
 from kexue_keras.backend.scopes import random_state, replaced, undone
 from kexue_keras.backend.train_steps import (
@@ -59,6 +60,7 @@ __all__ = [
     "track_loss",
     "train_step",
     "train_with_xla",
+    "trains_without_xla",
     "undone",
     "value_and_grad",
 ]

@@ -47,6 +47,8 @@ def build_transformer_model(
     built = blueprint.model
     for layer in built.layers:
         layer.get_output_at = functools.partial(backend.output_at, layer)
+        # batches have many lengths, for each of which XLA would compile anew
+        layer.supports_jit = layer.supports_jit and not backend.trains_without_xla()
     built.save = functools.partial(_save, built, built.save)
     return built if return_keras_model else blueprint
 

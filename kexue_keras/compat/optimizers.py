@@ -1,7 +1,7 @@
 """bert4keras.optimizers: its Adam and its `extend_with_...`, as classes of Keras optimizers.
 
-An extension changes what an update makes of a weight, the inner one first, as in bert4keras. Patterns are searched in the path of a weight, such as
-"Embedding-Norm/gamma".
+An extension changes what an update makes of a weight, the inner one first, as in bert4keras.
+Patterns are searched in the path of a weight, such as "Embedding-Norm/gamma".
 """
 
 import inspect
@@ -81,22 +81,24 @@ class Lion(keras.optimizers.Lion):
 def _extension(**defaults):
     """Decorator: a function of a class to a subclass becomes an extension with more arguments.
 
-    The subclass may have `options(args, kwargs)`, which returns the arguments that the extended
-    class gets, and `plain(config)`, the config from which the class makes the same again.
+    The subclass may have `options(own, args, kwargs)`, a function of the new arguments and of all
+    others that returns those which the extended class gets, and `plain(config)`, the config from
+    which the class makes the same again.
     """
 
     def decorate(subclass_of):
         def extend(BaseOptimizer, name=None):
             extended = subclass_of(BaseOptimizer)
 
-            options, plain = (vars(extended).get(name) for name in ("options", "plain"))
+            options, plain = (vars(extended).get(key) for key in ("options", "plain"))
 
             def __init__(self, *args, **kwargs):
-                for key, value in defaults.items():
-                    setattr(self, _ATTRIBUTES.get(key, key), kwargs.pop(key, value))
+                own = {key: kwargs.pop(key, value) for key, value in defaults.items()}
                 if options is not None:
-                    args, kwargs = options(self, args, kwargs)
+                    args, kwargs = options(own, args, kwargs)
                 super(extended, self).__init__(*args, **kwargs)
+                for key, value in own.items():
+                    setattr(self, _ATTRIBUTES.get(key, key), value)
 
             def get_config(self):
                 config = super(extended, self).get_config()
@@ -185,11 +187,12 @@ def extend_with_piecewise_linear_lr(BaseOptimizer):
     """A learning rate that is multiplied by `kexue_keras.optimizers.PiecewiseLinear`."""
 
     class Extended(BaseOptimizer):
-        def options(self, args, kwargs):
+        def options(own, args, kwargs):
             rate = args[0] if args else kwargs.get("learning_rate")
-            self.rate = _default_rate(BaseOptimizer) if rate is None else rate
-            self.lr_schedule = {str(step): factor for step, factor in self.lr_schedule.items()}
-            schedule = PiecewiseLinear(self.rate, self.lr_schedule)
+            own["rate"] = _default_rate(BaseOptimizer) if rate is None else rate
+            # as JSON will have them
+            own["lr_schedule"] = {str(step): x for step, x in own["lr_schedule"].items()}
+            schedule = PiecewiseLinear(own["rate"], own["lr_schedule"])
             return args[1:], {**kwargs, "learning_rate": schedule}
 
         def plain(self, config):
@@ -211,8 +214,8 @@ def extend_with_gradient_accumulation(BaseOptimizer):
     """Keras's `gradient_accumulation_steps`: an update at each k-th step, by the mean gradient."""
 
     class Extended(BaseOptimizer):
-        def options(self, args, kwargs):
-            steps = self.grad_accum_steps if self.grad_accum_steps > 1 else None
+        def options(own, args, kwargs):
+            steps = own["grad_accum_steps"] if own["grad_accum_steps"] > 1 else None
             return args, {**kwargs, "gradient_accumulation_steps": steps}
 
         def plain(self, config):
@@ -302,8 +305,8 @@ def extend_with_exponential_moving_average(BaseOptimizer):
     """
 
     class Extended(BaseOptimizer):
-        def options(self, args, kwargs):
-            return args, {**kwargs, "use_ema": True, "ema_momentum": self.ema_momentum}
+        def options(own, args, kwargs):
+            return args, {**kwargs, "use_ema": True, "ema_momentum": own["ema_momentum"]}
 
         def plain(self, config):
             return {k: v for k, v in config.items() if k != "use_ema"}
