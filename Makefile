@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: run test test-slow test-torch lint benchmark clean
+.PHONY: run test test-slow test-torch test-peers lint benchmark clean
 
 run: .venv/installed
 	$(BIN)/python recipes/ape210k.py $(ARGS)
@@ -15,7 +15,7 @@ run: .venv/installed
 test: .venv/tested
 	status=0; \
 	KERAS_BACKEND=tensorflow $(PYTEST) || status=1; \
-	KERAS_BACKEND=jax $(PYTEST) -m "not slow and not once" || status=1; \
+	KERAS_BACKEND=jax $(PYTEST) -m "not slow and not once and not peers" || status=1; \
 	exit $$status
 
 test-slow: .venv/tested
@@ -24,6 +24,11 @@ test-slow: .venv/tested
 test-torch: .venv/tested
 	$(BIN)/python -m pip install --quiet torch
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/losses tests/test_activations.py tests/test_ops.py
+
+test-peers: .venv/tested
+	$(BIN)/python -m pip install --quiet torch transformers
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m peers tests/peers
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m peers tests/peers
 
 lint: .venv/tested
 	status=0; \

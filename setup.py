@@ -15,6 +15,8 @@ JAX = ["jax>=0.4.30"]
 # does so); these are what its 0.11.5 needs beside TensorFlow.
 BERT4KERAS = ["tf-keras>=2.18"]
 SIMILARITY = ["pot>=0.9", "scipy>=1.11"]
+SENTENCEPIECE = ["sentencepiece>=0.2"]
+JIEBA = ["jieba>=0.42"]
 XIANGQI = ["pyffish>=0.0.80"]
 WEB = ["fastapi>=0.110", "uvicorn>=0.27"]
 # the handwritten digits come with scikit-learn; exact distances are POT's
@@ -36,6 +38,7 @@ setup(
         "numpy>=1.26",
         "h5py>=3.10",
         "google-crc32c>=1.5",
+        "safetensors>=0.4",
         "tokenizers>=0.20",
         "tqdm>=4.66",
         "matplotlib>=3.8",
@@ -46,6 +49,8 @@ setup(
         "jax": JAX,
         "bert4keras": BERT4KERAS,
         "similarity": SIMILARITY,
+        "sentencepiece": SENTENCEPIECE,
+        "jieba": JIEBA,
         "xiangqi": XIANGQI,
         "web": WEB,
         "digits": DIGITS,
@@ -53,6 +58,7 @@ setup(
             *JAX,
             *BERT4KERAS,
             *SIMILARITY,
+            *SENTENCEPIECE,
             *XIANGQI,
             *WEB,
             *DIGITS,

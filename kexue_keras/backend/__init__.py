@@ -3,6 +3,7 @@
 Gradients, compilation and the parts of a train step; all else is written with `keras.ops`.
 """
 
+from kexue_keras.backend.assignment import assign_by_rows
 from kexue_keras.backend.batch_stream import BatchStream
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import gradients_of, value_and_grad
@@ -36,6 +37,7 @@ from kexue_keras.backend.train_steps import (
 __all__ = [
     "BatchStream",
     "apply_gradients",
+    "assign_by_rows",
     "calls_from_xla",
     "compiled_losses",
     "compiled_outputs",

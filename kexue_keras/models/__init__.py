@@ -10,10 +10,11 @@ from kexue_keras.models.checkpoints.bert4keras import (
     load_bert4keras_weights,
     save_bert4keras_weights,
 )
-from kexue_keras.models.checkpoints.google import load_checkpoint, save_checkpoint
-from kexue_keras.models.checkpoints.names import Transposed
+from kexue_keras.models.checkpoints.names import Either, Part, Rows, Transposed
+from kexue_keras.models.checkpoints.storage import load_checkpoint, save_checkpoint
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError
 from kexue_keras.models.restricted import restrict_vocabulary
+from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.transformer import Transformer
 
 __all__ = [
@@ -21,6 +22,10 @@ __all__ = [
     "BertBlueprint",
     "Blueprint",
     "CheckpointError",
+    "Either",
+    "Part",
+    "RobertaBlueprint",
+    "Rows",
     "Transformer",
     "Transposed",
     "build_transformer_model",

@@ -6,7 +6,15 @@ from keras import layers as keras_layers
 from kexue_keras import layers
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
-from kexue_keras.models.checkpoints.names import Transposed, of_attention, of_dense, of_norm
+from kexue_keras.models.checkpoints.names import (
+    Either,
+    Transposed,
+    of_attention,
+    of_dense,
+    of_layer_norm,
+    of_linear,
+    of_norm,
+)
 from kexue_keras.models.transformer import Transformer
 
 
@@ -19,6 +27,9 @@ class BertBlueprint(Blueprint):
         with_nsp: turns the pooled output into next-sentence probabilities.
         *args, **kwargs: see `Blueprint`.
     """
+
+    hugging_face_type = "bert"
+    hugging_face_prefixes = ("bert.", "")
 
     def __init__(self, *args, with_pool=False, with_nsp=False, **kwargs):
         super().__init__(*args, **kwargs)
@@ -105,6 +116,40 @@ class BertBlueprint(Blueprint):
             ],
         }
 
+    def hugging_face_mapping(self):
+        embeddings, head = "embeddings", "cls.predictions"
+        return {
+            "Embedding-Token": [f"{embeddings}.word_embeddings.weight"],
+            "Embedding-Segment": [f"{embeddings}.token_type_embeddings.weight"],
+            "Embedding-Position": [f"{embeddings}.position_embeddings.weight"],
+            "Embedding-Norm": of_layer_norm(f"{embeddings}.LayerNorm"),
+            **self.hugging_face_blocks(),
+            "MLM-Dense": of_linear(f"{head}.transform.dense"),
+            "MLM-Norm": of_layer_norm(f"{head}.transform.LayerNorm"),
+            "MLM-Bias": [Either(f"{head}.bias", f"{head}.decoder.bias")],
+            "Pooler-Dense": of_linear("pooler.dense"),
+            "NSP-Proba": of_linear("cls.seq_relationship"),
+        }
+
+    def hugging_face_blocks(self):
+        """The names of all blocks' layers in Hugging Face's format, the same in many families."""
+        mapping = {}
+        for index in range(self.depth):
+            ours, theirs = f"Transformer-{index}", f"encoder.layer.{index}"
+            attention = f"{theirs}.attention"
+            parts = [f"{attention}.self.{part}" for part in ("query", "key", "value")]
+            mapping |= {
+                f"{ours}-MultiHeadSelfAttention": of_linear(*parts, f"{attention}.output.dense"),
+                f"{ours}-MultiHeadSelfAttention-Norm": of_layer_norm(
+                    f"{attention}.output.LayerNorm"
+                ),
+                f"{ours}-FeedForward": of_linear(
+                    f"{theirs}.intermediate.dense", f"{theirs}.output.dense"
+                ),
+                f"{ours}-FeedForward-Norm": of_layer_norm(f"{theirs}.output.LayerNorm"),
+            }
+        return mapping
+
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
 class Bert(Transformer):
@@ -171,6 +216,7 @@ class Bert(Transformer):
         dtype=None,
         position="learned",
         condition_size=None,
+        epsilon=None,
         **kwargs,
     ):
         given = locals()

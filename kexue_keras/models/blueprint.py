@@ -8,9 +8,10 @@ from keras import layers as keras_layers
 from kexue_keras import layers
 from kexue_keras.layers.feed_forward import exact_activation
 from kexue_keras.models.blueprint_config import MASK_MODES, check_config, parameters_of
+from kexue_keras.models.hugging_face_family import HuggingFaceFamily
 
 
-class Blueprint:
+class Blueprint(HuggingFaceFamily):
     """The layers of a transformer and their order, which is written once for all uses.
 
     A plain object, so that Keras tracks the layers once, through the graph. It makes a layer by its
@@ -48,6 +49,7 @@ class Blueprint:
         attention_scale, train_length, normalizer: see `MultiHeadAttention`.
         num_features: number of random features of `PerformerAttention`, in place of softmax
             attention; None keeps the latter.
+        epsilon: added to the variance in layer normalization; None: what the family has.
         dtype: dtype policy of the layers.
     """
 
@@ -56,7 +58,7 @@ class Blueprint:
     vocabulary_layers = ("Embedding-Token", "MLM-Bias")
     """Names of layers whose variables have a row for every token, of which some may be kept."""
     epsilon = 1e-12
-    """Added to the variance in layer normalization."""
+    """Added to the variance in layer normalization, unless the argument says otherwise."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Blueprint:
         train_length=512,
         normalizer="softmax",
         num_features=None,
+        epsilon=None,
         dtype=None,
     ):
         given = locals()
@@ -101,6 +104,7 @@ class Blueprint:
                 f"positions. Received: {num_features}"
             )
         self.config = config
+        self.epsilon = type(self).epsilon if epsilon is None else epsilon
         self.dtype = keras.dtype_policies.get(dtype)
         self.depth = num_hidden_layers
         self.embedding_size = embedding_size or hidden_size
@@ -357,12 +361,12 @@ class Blueprint:
 
     def load_weights_from_checkpoint(self, path):
         """See `kexue_keras.models.load_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import load_checkpoint
+        from kexue_keras.models.checkpoints.storage import load_checkpoint
 
         load_checkpoint(self.model, path)
 
     def save_weights_as_checkpoint(self, path):
         """See `kexue_keras.models.save_checkpoint`."""
-        from kexue_keras.models.checkpoints.google import save_checkpoint
+        from kexue_keras.models.checkpoints.storage import save_checkpoint
 
         save_checkpoint(self.model, path)

@@ -2,14 +2,19 @@
 
 import inspect
 import json
+import os
 
 from kexue_keras.models.bert import Bert, BertBlueprint
 from kexue_keras.models.blueprint import Blueprint
 from kexue_keras.models.blueprint_config import parameters_of
-from kexue_keras.models.checkpoints.google import load_checkpoint
+from kexue_keras.models.checkpoints.hugging_face import CONFIG
+from kexue_keras.models.checkpoints.storage import load_checkpoint
+from kexue_keras.models.roberta import RobertaBlueprint
 from kexue_keras.models.transformer import Transformer
 
 _FAMILIES = {"bert": BertBlueprint, "roberta": BertBlueprint}
+# by the `model_type` in Hugging Face's config.json
+_HUGGING_FACE = {family.hugging_face_type: family for family in (BertBlueprint, RobertaBlueprint)}
 _MODELS = {BertBlueprint: Bert}
 _KERAS_ARGUMENTS = ("name", "dtype")
 _CONFIG_NAMES = {
@@ -23,7 +28,7 @@ _CONFIG_NAMES = {
 def build_transformer_model(
     config_path=None,
     checkpoint_path=None,
-    model="bert",
+    model=None,
     application="encoder",
     with_pool=False,
     with_mlm=False,
@@ -34,11 +39,14 @@ def build_transformer_model(
     """Builds a transformer from its configuration and, optionally, loads a checkpoint.
 
     Args:
-        config_path: path of a `bert_config.json`. Entries that no model needs are passed over.
+        config_path: path of Google's `bert_config.json`, of Hugging Face's `config.json`, or of a
+            folder with the latter. Entries that no model needs are passed over.
         checkpoint_path: path of a checkpoint in Google's TensorFlow format (the common prefix of
-            its files, as `bert_model.ckpt`), or `.npz`. See `load_checkpoint`.
+            its files, as `bert_model.ckpt`), of a folder with Hugging Face's `model.safetensors`,
+            or of any other that `load_checkpoint` reads.
         model: "bert" or "roberta" (the same architecture), or a class of blueprints, see
-            `Blueprint`.
+            `Blueprint`. None: the family that the `model_type` of Hugging Face's `config.json`
+            names, otherwise "bert".
         application: "encoder", "lm" or "unilm".
         with_pool: adds the pooled output: True (tanh) or the name of an activation.
         with_mlm: adds the masked-LM output: True (probabilities) or "linear" (logits).
@@ -64,9 +72,12 @@ def build_transformer_model(
     >>> model.output.shape
     (None, None, 20)
     """
-    family = _family(model)
-    known = parameters_of(family)
     arguments = {} if config_path is None else _read_config(config_path)
+    model_type = arguments.get("model_type")
+    family = _family(model, model_type, config_path)
+    known = parameters_of(family)
+    if model_type is not None and family.hugging_face_type == model_type:
+        arguments = family.from_hugging_face(arguments)
     arguments = {_CONFIG_NAMES.get(k, k): v for k, v in arguments.items()}
     # name and dtype in a configuration file are those of another library
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
@@ -98,9 +109,19 @@ def build_transformer_model(
     return transformer if return_keras_model else transformer.blueprint
 
 
-def _family(model):
+def _family(model, model_type, config_path):
     if isinstance(model, type) and issubclass(model, Blueprint):
         return model
+    if model_type is not None and model in (None, model_type):
+        if model_type in _HUGGING_FACE:
+            return _HUGGING_FACE[model_type]
+        if model is None:
+            raise ValueError(
+                f"`model` must be given with `config_path` {config_path}, whose `model_type` is "
+                f"none of {tuple(_HUGGING_FACE)}. Received: model_type={model_type!r}"
+            )
+    if model is None:
+        return BertBlueprint
     if not isinstance(model, str) or model not in _FAMILIES:
         raise ValueError(
             f"`model` must be one of {tuple(_FAMILIES)} or a class of blueprints. "
@@ -110,6 +131,7 @@ def _family(model):
 
 
 def _read_config(path):
+    path = os.path.join(path, CONFIG) if os.path.isdir(path) else path
     try:
         with open(path, encoding="utf-8") as file:
             config = json.load(file)

@@ -6,6 +6,7 @@ them (Latin words, numbers) go through WordPiece, the Rust engine of Hugging Fac
 Nothing here imports a deep-learning framework.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from pathlib import Path
@@ -14,32 +15,34 @@ import numpy as np
 
 from kexue_keras.tokenizers.readable import to_text
 from kexue_keras.tokenizers.scanner import DROPPED, END_OF_TEXT, IN_WORD, Scanner
-from kexue_keras.tokenizers.truncation import cut, join
+from kexue_keras.tokenizers.text_tokenizer import PreTokenize, TextTokenizer
 from kexue_keras.tokenizers.vocabulary import is_special, load_vocab, stem
 
 __all__ = ["Tokenizer", "load_vocab"]
 
-_CHUNK = 1024  # texts whose arrays stay in the processor's cache
 
-Text = str | Sequence[str]
-Encoded = tuple[list[int], list[int]]
-
-
-class Tokenizer:
+class Tokenizer(TextTokenizer):
     """Splits text into ideographs, punctuation and WordPieces, between `[CLS]` and `[SEP]`.
 
     Special tokens written in a text, like `[MASK]`, are ordinary characters, as in bert4keras; to
     have one in the sequence, put its id there, or pass a list of tokens instead of a text.
 
     Args:
-        token_dict: token to id, or the path of a `vocab.txt`. Must have `[UNK]`, `[CLS]`, `[SEP]`.
+        token_dict: token to id, or a path that `load_vocab` reads: a `vocab.txt`, the
+            `tokenizer.json` of a WordPiece, or their folder. Must have `[UNK]` and both tokens
+            below.
         do_lower_case: lowercase and strip accents (Unicode category Mn after NFD).
         word_maxlen: words of more characters are unknown.
+        token_start, token_end: what stands before and after each text; `None`: nothing.
+        pre_tokenize: splits a text into words, as `jieba.lcut`. A word in the vocabulary becomes
+            one token, any other one is tokenized by the usual rules. The models of WoBERT and
+            RoFormer by words, and T5-PEGASUS, need
+            `pre_tokenize=lambda text: jieba.cut(text, HMM=False)`.
 
     Attributes:
         vocab_size: number of tokens.
-        pad_id, unk_id, mask_id, start_id, end_id: ids of `[PAD]`, `[UNK]`, `[MASK]`, `[CLS]`,
-            `[SEP]`; `None` where the vocabulary has no such token.
+        pad_id, unk_id, mask_id, start_id, end_id: ids of `[PAD]`, `[UNK]`, `[MASK]`, `token_start`,
+            `token_end`; `None` where there is no such token.
 
     Example:
 
@@ -60,17 +63,25 @@ class Tokenizer:
         token_dict: dict[str, int] | str | Path,
         do_lower_case: bool = True,
         word_maxlen: int = 200,
+        token_start: str | None = "[CLS]",
+        token_end: str | None = "[SEP]",
+        pre_tokenize: PreTokenize | None = None,
     ):
+        super().__init__(token_start, token_end, pre_tokenize)
         if isinstance(token_dict, str | Path):
             token_dict = load_vocab(token_dict)
         if not isinstance(token_dict, dict):
             raise TypeError(
                 f"`token_dict` must be a dict or a path. Received: {type(token_dict).__name__}"
             )
-        absent = [token for token in ("[UNK]", "[CLS]", "[SEP]") if token not in token_dict]
+        needed = [token for token in ("[UNK]", token_start, token_end) if token is not None]
+        absent = [token for token in needed if token not in token_dict]
         if absent:
             raise ValueError(
-                f"`token_dict` must have [UNK], [CLS] and [SEP]. Received: no {', '.join(absent)}"
+                f"`token_dict` must have {', '.join(needed[:-1])} and {needed[-1]}. "
+                f"Received: no {', '.join(absent)}"
+                if needed[1:]
+                else "`token_dict` must have [UNK]. Received: none"
             )
         if word_maxlen < 1:
             raise ValueError(f"`word_maxlen` must be positive. Received: {word_maxlen}")
@@ -81,91 +92,45 @@ class Tokenizer:
         self.pad_id = self.token_dict.get("[PAD]")
         self.unk_id = self.token_dict["[UNK]"]
         self.mask_id = self.token_dict.get("[MASK]")
-        self.start_id = self.token_dict["[CLS]"]
-        self.end_id = self.token_dict["[SEP]"]
+        self.start_id = self.token_dict.get(token_start)
+        self.end_id = self.token_dict.get(token_end)
+        # where a text has no such token, these stand there until they are cut off
+        self._start = self.unk_id if self.start_id is None else self.start_id
+        self._end = self.unk_id if self.end_id is None else self.end_id
         self._tokens = {i: token for token, i in self.token_dict.items()}
         # One int object for every id: rows made of these need no new objects.
         self._integers = np.arange(max(self._tokens) + 1).astype(object)
         self._scanner = Scanner(self.token_dict, do_lower_case, word_maxlen)
 
-    def encode(
-        self,
-        first: Text,
-        second: Text | None = None,
-        maxlen: int | None = None,
-        truncate_from: str = "right",
-    ) -> Encoded:
-        """Ids of `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`.
-
-        Args:
-            first, second: a text, or a list of tokens that already has its special tokens.
-            maxlen: greatest total length. Tokens are taken from the longer of the two, from the
-                first if both have the same length.
-            truncate_from: `"right"` takes the tokens before the last, `"left"` those after the
-                first.
-
-        Returns:
-            `(token_ids, segment_ids)`, lists of int of one length; segment 0 for `first`, 1 for
-            `second`.
-        """
-        seconds = None if second is None else [second]
-        return self.encode_batch([first], seconds, maxlen, truncate_from)[0]
-
-    def encode_batch(
-        self,
-        firsts: Sequence[Text],
-        seconds: Sequence[Text] | None = None,
-        maxlen: int | None = None,
-        truncate_from: str = "right",
-    ) -> list[Encoded]:
-        """What `encode` gives for each pair, in one pass over all texts.
-
-        Args:
-            firsts, seconds: texts (or lists of tokens) of the same number.
-            maxlen, truncate_from: as in `encode`.
-
-        Returns:
-            A list of `(token_ids, segment_ids)`.
-
-        Raises:
-            ValueError: `seconds` of another length, or a `maxlen` without room for the special
-                tokens.
-        """
-        if isinstance(firsts, str) or isinstance(seconds, str):
-            raise TypeError("`firsts` and `seconds` must be lists of texts. Received: one text")
-        if seconds is not None and len(seconds) != len(firsts):
-            raise ValueError(
-                f"`seconds` must be as many as `firsts`. Received: {len(firsts)} and {len(seconds)}"
-            )
-        least = 2 if seconds is None else 3
-        if maxlen is not None and maxlen < least:
-            raise ValueError(f"`maxlen` must be at least {least}. Received: {maxlen}")
-        if truncate_from not in ("right", "left"):
-            raise ValueError(
-                f"`truncate_from` must be 'right' or 'left'. Received: {truncate_from!r}"
-            )
-        if seconds is None:
-            rows = self._sequences(firsts)
-            if maxlen is not None:
-                rows = [cut(row, maxlen, truncate_from) for row in rows]
-            return [(row, [0] * len(row)) for row in rows]
-        rows = self._sequences([*firsts, *seconds])
-        pairs = zip(rows[: len(firsts)], rows[len(firsts) :], strict=True)
-        return [join(one, two, maxlen, truncate_from) for one, two in pairs]
-
     def tokenize(self, text: str, maxlen: int | None = None) -> list[str]:
-        """Tokens of `text` between `[CLS]` and `[SEP]`; an unknown word stays, for `rematch`.
+        """Tokens of `text` between the special ones; an unknown word stays, for `rematch`.
 
         Args:
             text: any string.
             maxlen: greatest number of tokens, the special ones included.
         """
-        if maxlen is not None and maxlen < 2:
-            raise ValueError(f"`maxlen` must be at least 2. Received: {maxlen}")
+        tokens: list[str] = []
+        for word in self._words(text):
+            if self.pre_tokenize is not None and word in self.token_dict:
+                tokens.append(word)
+            else:
+                tokens += self._pieces(word)
+        return self._between(tokens, maxlen)
+
+    def _words(self, text: str) -> list[str]:
+        """The words of `pre_tokenize`, which sees the text as it is tokenized; or the text."""
+        if self.pre_tokenize is None:
+            return [text]
+        text = self._scanner.normalize(text)
+        if self.do_lower_case:
+            text = "".join(c for c in text if unicodedata.category(c) != "Mn")
+        return list(self.pre_tokenize(text))
+
+    def _pieces(self, text: str) -> list[str]:
         scan = self._scanner.scan([text])
         characters, starts, stops = scan.characters, scan.starts.tolist(), scan.stops.tolist()
         words = self._scanner.pieces(scan)
-        tokens = ["[CLS]"]
+        tokens = []
         units = chain(np.flatnonzero(scan.values >= 0).tolist(), starts)
         ends = dict(zip(starts, zip(stops, words, strict=True), strict=True))
         for position in sorted(units):
@@ -174,8 +139,7 @@ class Tokenizer:
                 tokens.append(characters[position:stop])
             else:
                 tokens.extend(self._tokens[i] for i in pieces)
-        tokens.append("[SEP]")
-        return tokens if maxlen is None else cut(tokens, maxlen, "right")
+        return tokens
 
     def decode(self, ids: Sequence[int], tokens: Sequence[str] | None = None) -> str:
         """Readable text: no special tokens, spaces between Latin words but not around ideographs.
@@ -244,24 +208,30 @@ class Tokenizer:
                 f"`i` must be an id of the vocabulary's {self.vocab_size}. Received: {i}"
             ) from None
 
-    def tokens_to_ids(self, tokens: Sequence[str]) -> list[int]:
-        """Ids of `tokens`."""
-        return [self.token_to_id(token) for token in tokens]
+    def _encode_strings(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text between the special tokens."""
+        if self.pre_tokenize is None:
+            rows = self._scan_all(texts)
+        else:
+            rows = self._encode_words([self._words(text) for text in texts])
+        head, tail = self._special_counts()
+        if head and tail:
+            return rows
+        return [row[1 - head : len(row) - 1 + tail] for row in rows]
 
-    def ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """Tokens of `ids`."""
-        return [self.id_to_token(i) for i in ids]
-
-    def _sequences(self, texts: Sequence[Text]) -> list[list[int]]:
-        """Ids of each text between `[CLS]` and `[SEP]`; of each list of tokens as it is."""
-        rows: list[list[int]] = []
-        for i in range(0, len(texts), _CHUNK):
-            chunk = texts[i : i + _CHUNK]
-            encoded = iter(self._encode_strings([text for text in chunk if isinstance(text, str)]))
-            rows += (next(encoded) if isinstance(t, str) else self.tokens_to_ids(t) for t in chunk)
+    def _encode_words(self, texts: list[list[str]]) -> list[list[int]]:
+        """Words in the vocabulary are a token each; all others are scanned together."""
+        unknown = [word for words in texts for word in words if word not in self.token_dict]
+        unknown = list(dict.fromkeys(unknown))
+        rows = self._scan_all(unknown)
+        pieces = {word: row[1:-1] for word, row in zip(unknown, rows, strict=True)}
+        rows = []
+        for words in texts:
+            parts = (pieces[word] if word in pieces else [self.token_dict[word]] for word in words)
+            rows.append([self._start, *chain.from_iterable(parts), self._end])
         return rows
 
-    def _encode_strings(self, texts: list[str]) -> list[list[int]]:
+    def _scan_all(self, texts: list[str]) -> list[list[int]]:
         """All texts at once: each end of a text becomes `[SEP]` and the `[CLS]` of the next one."""
         scan = self._scanner.scan(texts)
         pieces = self._scanner.pieces(scan)
@@ -271,8 +241,8 @@ class Tokenizer:
         ids = np.repeat(scan.values, counts)
         ids[ids == IN_WORD] = list(chain.from_iterable(pieces))
         separators = np.flatnonzero(ids == END_OF_TEXT)[::2]
-        ids[separators] = self.end_id
-        ids[separators + 1] = self.start_id
-        row = [self.start_id, *self._integers[ids].tolist()]
+        ids[separators] = self._end
+        ids[separators + 1] = self._start
+        row = [self._start, *self._integers[ids].tolist()]
         bounds = [0, *(separators + 2).tolist()]
         return [row[a:b] for a, b in pairwise(bounds)]

@@ -1,10 +1,13 @@
-"""Vocabularies: reading `vocab.txt`, and the classes of characters that shape a Chinese one."""
+"""Vocabularies: reading their files, and the classes of characters that shape a Chinese one."""
 
 import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from kexue_keras.tokenizers.sentence_piece import FILE, open_sentence_piece
+
+_TEXT, _JSON = "vocab.txt", "tokenizer.json"
 _IDEOGRAPHS = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),
@@ -65,7 +68,12 @@ def _is_redundant(token: str) -> bool:
 def load_vocab(
     dict_path: str | Path, simplified: bool = False, startswith: Sequence[str] | None = None
 ) -> dict[str, int] | tuple[dict[str, int], list[int]]:
-    """Reads a `vocab.txt`: one token per line, the line number (from 0) is its id.
+    """Reads a vocabulary: `vocab.txt`, `tokenizer.json` or `spiece.model`.
+
+    A `vocab.txt` has one token per line, the line number (from 0) is its id. Of Hugging Face's
+    `tokenizer.json` the model must be a WordPiece; tokens that were added to it are read too. A
+    `.model` is one of SentencePiece (needs the extra `sentencepiece`). In a folder the first of the
+    three is read.
 
     Lines end at `"\\n"` only, since Google's Chinese vocabulary contains U+2028 as a token. As in
     bert4keras, white space around a token is dropped, so that one has the name `""` (and
@@ -73,8 +81,9 @@ def load_vocab(
     are ignored.
 
     Args:
-        dict_path: UTF-8 file.
+        dict_path: path of the file, or of its folder.
         simplified: drop the tokens that tokenization cannot produce, and number the others anew.
+            Not for SentencePiece.
         startswith: tokens that come first in the simplified vocabulary, whether producible or not,
             e.g. `["[PAD]", "[UNK]", "[CLS]", "[SEP]"]`.
 
@@ -84,7 +93,7 @@ def load_vocab(
 
     Raises:
         ValueError: no tokens, bytes that are not UTF-8, or a token that comes twice; names file
-            and line.
+            and line. Or another model in `tokenizer.json`, or a folder with none of the files.
 
     Example:
 
@@ -97,7 +106,13 @@ def load_vocab(
     """
     if startswith and not simplified:
         raise ValueError(f"`startswith` needs `simplified=True`. Received: startswith={startswith}")
-    token_dict = _read_vocab(Path(dict_path))
+    path = _file_of(Path(dict_path))
+    if path.suffix == ".model":
+        if simplified:
+            raise ValueError(f"`simplified` must be False for SentencePiece. Received: {path}")
+        pieces = open_sentence_piece(path)
+        return {pieces.id_to_piece(i): i for i in range(pieces.get_piece_size())}
+    token_dict = _read_json(path) if path.suffix == ".json" else _read_vocab(path)
     if not simplified:
         return token_dict
     first = list(dict.fromkeys(startswith or ()))
@@ -106,6 +121,36 @@ def load_vocab(
         raise ValueError(f"`startswith` must name tokens of {dict_path}. Received: {absent}")
     kept = dict.fromkeys(first + [token for token in token_dict if not _is_redundant(token)])
     return {token: i for i, token in enumerate(kept)}, [token_dict[token] for token in kept]
+
+
+def _file_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    names = (_TEXT, _JSON, FILE)
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise ValueError(f"`dict_path` {path} must have one of {', '.join(names)}. Received: none")
+    return found[0]
+
+
+def _read_json(path: Path) -> dict[str, int]:
+    """The vocabulary of a WordPiece in Hugging Face's `tokenizer.json`, in the order of ids."""
+    try:
+        whole = json.loads(path.read_bytes())
+        model, added = whole["model"], whole.get("added_tokens") or []
+        kind = model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None)
+        vocabulary = dict(model["vocab"]) if kind == "WordPiece" else {}
+        vocabulary |= {entry["content"]: entry["id"] for entry in added}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"`dict_path` {path} is no tokenizer of Hugging Face: {error!r}"
+        ) from error
+    prefix = model.get("continuing_subword_prefix", "##")
+    if kind != "WordPiece" or prefix != "##":
+        raise ValueError(
+            f"`dict_path` {path} must have a WordPiece with '##'. Received: {kind} with {prefix!r}"
+        )
+    return dict(sorted(vocabulary.items(), key=lambda item: item[1]))
 
 
 def _read_vocab(path: Path) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kexue_keras.compat.tokenizers import Tokenizer, load_vocab, save_vocab
+from kexue_keras.compat.tokenizers import SpTokenizer, Tokenizer, load_vocab, save_vocab
 
 pytestmark = pytest.mark.once
 
@@ -48,3 +48,37 @@ def test_vocabularies(tmp_path):
     assert Tokenizer(path).encode("天")[0] == [2, 5, 3]
     with pytest.raises(ValueError, match="`encoding` must be \"utf-8\". Received: 'gbk'"):
         load_vocab(path, encoding="gbk")
+
+
+def test_no_special_tokens_and_words_first():
+    tokenizer = Tokenizer(VOCABULARY, token_start=None, token_end=None)
+    assert tokenizer.encode("天地", "人") == ([5, 6, 7], [0, 0, 1])
+    assert tokenizer.encode("天地人", maxlen=2, truncate_from=-1)[0] == [5, 6]
+    assert not hasattr(tokenizer, "_token_start_id")
+    words = {**VOCABULARY, "天地": 10}
+    tokenizer = Tokenizer(words, pre_tokenize=lambda text: [text[:2], text[2:]])
+    assert tokenizer.encode("天地人")[0] == [2, 10, 7, 3]
+    with pytest.raises(ValueError, match="`token_translate` must be None here. Received: {"):
+        Tokenizer(VOCABULARY, token_translate={"a": "b"})
+
+
+def test_sentence_pieces(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    path = tmp_path / "spiece.model"
+    with open(path, "wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["ab ba abba", "abab b a"] * 9),
+            model_writer=file,
+            vocab_size=8,
+            model_type="char",
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            minloglevel=2,
+        )
+    tokenizer = SpTokenizer(str(path), token_start=None, token_end="</s>")
+    ids, segments = tokenizer.encode("ab", maxlen=5)
+    assert ids[-1] == tokenizer._token_end_id == 1 and set(segments) == {0}
+    assert (tokenizer._token_pad_id, tokenizer._token_unk_id) == (0, 2)
+    assert tokenizer._vocab_size == 8 and tokenizer.decode(ids) == "ab"

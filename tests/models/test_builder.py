@@ -143,3 +143,28 @@ def test_missing_files(tiny, tmp_path):
         build_transformer_model(tmp_path / "absent.json")
     with pytest.raises(CheckpointError, match="absent.ckpt"):
         build_transformer_model(tiny.config_path, tmp_path / "absent.ckpt")
+
+
+def hugging_face_config(tmp_path, **changes):
+    path = tmp_path / "config.json"
+    names = {"model_type": "bert", "max_position_embeddings": 16, "layer_norm_eps": 1e-5}
+    path.write_text(json.dumps({**SIZES, **names, **changes}), encoding="utf-8")
+    return path
+
+
+def test_hugging_face_s_configuration(tmp_path):
+    path = hugging_face_config(tmp_path, hidden_act="gelu_new", torch_dtype="float16")
+    for model in (None, "bert", "roberta", BertBlueprint):
+        found = build_transformer_model(path, model=model)
+        assert type(found) is Bert and found.max_position == 16 and found.dtype == "float32"
+        config = found.get_config()
+        assert config["hidden_act"] == "gelu_tanh" and config["epsilon"] == 1e-5
+        assert config["dropout_rate"] == 0.1  # what transformers has for a key that is absent
+    assert build_transformer_model(tmp_path, dropout_rate=0.0).get_config()["dropout_rate"] == 0
+
+
+def test_a_family_that_is_not_known(tmp_path):
+    path = hugging_face_config(tmp_path, model_type="llama")
+    with pytest.raises(ValueError, match="`model` must be given .* Received: model_type='llama'"):
+        build_transformer_model(path)
+    assert type(build_transformer_model(path, model="bert", hidden_act="gelu")) is Bert

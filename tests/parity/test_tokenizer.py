@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_piece_model import write_model
 
-from kexue_keras.tokenizers import Tokenizer, load_vocab
+from kexue_keras.tokenizers import SentencePieceTokenizer, Tokenizer, load_vocab
 
 PROGRAM = Path(__file__).with_name("tokenizer_program.py")
 TEXT_FIELDS = {
@@ -25,6 +26,15 @@ ODD = (
     "aAbB19 .,'-%$[]#\n\t\r\0\x01\x1c\x85\xa0\u3000\u2028\u2029\u200b\u200d\ufeff\ufffd"
     "é\u0301ñÀΣΑσς각ﬁ豈中文，。：“”·…—ß\u0130\u1e9e\ud800\ue000\U0001f600\U00020000\u0e33\u0903"
 )
+
+
+# pairs of characters that become words of the vocabulary
+WORDS = ["多少", "一共", "小明", "千克", "aa", "19", "，。", "b9"]
+
+
+def two_by_two(text):
+    """In place of `jieba.lcut`, as in tokenizer_program.py."""
+    return [text[i : i + 2] for i in range(0, len(text), 2)]
 
 
 def training_texts(data: Path) -> list[str]:
@@ -58,7 +68,9 @@ def answers(request, shared, tmp_path_factory):
     assert len(texts) > 100_000
     texts = texts[:: request.param]
     pairs = odd_pairs(texts, 1500)
-    questions = json.dumps({"texts": texts, "pairs": pairs})
+    spiece = write_model(folder / "spiece.model")
+    questions = {"texts": texts, "pairs": pairs, "words": WORDS, "spiece": str(spiece)}
+    questions = json.dumps(questions)
     (folder / "texts.json").write_text(questions, encoding="utf-8")
     files = [folder / name for name in ("texts.json", "ids.npz", "samples.json")]
     command = [sys.executable, str(PROGRAM), str(vocab), *map(str, files)]
@@ -108,3 +120,51 @@ def test_odd_texts(answers, name):
             assert tokenizer.rematch(first, tokens) == expected["offsets"]
             offsets_compared += 1
     assert offsets_compared > 1000
+
+
+def assert_same(tokenizer, pairs, expected):
+    """Tokens, pairs that are not shortened, shortened texts, and texts of ids."""
+    for (first, second, maxlen, side), sample in zip(pairs, expected, strict=True):
+        longest = None if maxlen is None else max(maxlen, 6)
+        assert tokenizer.tokenize(first) == sample["tokens"]
+        assert list(tokenizer.encode(first, second)) == sample["pair"]
+        assert list(tokenizer.encode(first, None, longest, side)) == sample["single"]
+        assert tokenizer.decode(tokenizer.encode(first)[0]) == sample["decoded"]
+
+
+@pytest.mark.parity
+def test_words_before_pieces(answers):
+    vocab, _, pairs, _, samples = answers
+    words = load_vocab(vocab)
+    for word in WORDS:
+        words.setdefault(word, len(words))
+    tokenizer = Tokenizer(words, pre_tokenize=two_by_two)
+    assert_same(tokenizer, pairs, samples["words"])
+    assert sum(any(t in WORDS for t in sample["tokens"]) for sample in samples["words"]) > 20
+
+
+@pytest.mark.parity
+def test_no_special_tokens(answers):
+    vocab, _, pairs, _, samples = answers
+    tokenizer = Tokenizer(vocab, token_start=None, token_end=None)
+    assert_same(tokenizer, pairs, samples["bare"])
+
+
+@pytest.mark.parity
+def test_sentence_pieces(answers, tmp_path):
+    _, _, pairs, _, samples = answers
+    # SentencePiece refuses lone surrogates
+    pairs = [(x.replace("\ud800", ""), y.replace("\ud800", ""), *z) for x, y, *z in pairs]
+    path = write_model(tmp_path / "spiece.model")
+    tokenizer = SentencePieceTokenizer(path)
+    assert_same(tokenizer, pairs, samples["pieces"])
+    kinds = [tokenizer.is_special(i) for i in range(tokenizer.vocab_size)]
+    assert kinds == samples["pieces_kinds"]
+    translated = SentencePieceTokenizer(
+        path,
+        token_start="</s>",
+        token_end=None,
+        pre_tokenize=two_by_two,
+        token_translate={"\u2581": "<pad>"},
+    )
+    assert_same(translated, pairs, samples["translated"])

@@ -1,11 +1,10 @@
 """The tokenizer, on a small vocabulary of its own."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kexue_keras.tokenizers import Tokenizer, load_vocab
-from kexue_keras.tokenizers import tokenizer as tokenizer_module
+from kexue_keras.tokenizers import Tokenizer, load_vocab, text_tokenizer
 
 TOKENS = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] 今 天 气 很 好 ， 。 ! [ ] mask key ##s un ##able able e "
@@ -82,6 +81,7 @@ def test_tokenize_truncates(tokenizer):
     assert tokenizer.tokenize("今天好", maxlen=2) == ["[CLS]", "[SEP]"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(st.sampled_from("今天，。key sun ab3.5[]é\0\x85\u2028Σ\ud800")), max_size=8)
 )
@@ -98,7 +98,7 @@ def test_batch_equals_single(texts):
 def test_more_texts_than_one_chunk(tokenizer, monkeypatch):
     texts = ["今天", "keys", "", "好。unable"] * 5
     whole = tokenizer.encode_batch(texts)
-    monkeypatch.setattr(tokenizer_module, "_CHUNK", 3)
+    monkeypatch.setattr(text_tokenizer, "_CHUNK", 3)
     assert Tokenizer(IDS).encode_batch(texts) == whole
 
 
@@ -168,3 +168,59 @@ def test_bad_types(tokenizer):
         Tokenizer(TOKENS)
     with pytest.raises(TypeError, match="lists of texts"):
         tokenizer.encode_batch("今天")
+
+
+@pytest.mark.parametrize("start", ["[CLS]", None, "[MASK]"])
+@pytest.mark.parametrize("end", ["[SEP]", None, "[MASK]"])
+def test_special_tokens_may_be_others_or_none(tokenizer, start, end):
+    other = Tokenizer(IDS, token_start=start, token_end=end)
+    before, after = [x for x in (start,) if x], [x for x in (end,) if x]
+    for text in ("今天，Keys好", "", "天 unknown"):
+        inner = tokenizer.tokenize(text)[1:-1]
+        assert other.tokenize(text) == [*before, *inner, *after]
+        ids = tokenizer.tokens_to_ids(inner)
+        expected = [*map(IDS.get, before), *ids, *map(IDS.get, after)]
+        assert other.encode_batch([text, "好"])[0] == (expected, [0] * len(expected))
+        again = [*map(IDS.get, before), *ids, *map(IDS.get, after), *ids, *map(IDS.get, after)]
+        assert other.encode(text, text)[0] == again
+    assert other.start_id == IDS.get(start) and other.end_id == IDS.get(end)
+
+
+def test_special_tokens_must_be_in_the_vocabulary():
+    Tokenizer({"[UNK]": 0}, token_start=None, token_end=None)
+    with pytest.raises(ValueError, match=r"have \[UNK\] and <s>. Received: no \[UNK\], <s>"):
+        Tokenizer({"a": 0}, token_start="<s>", token_end=None)
+    with pytest.raises(ValueError, match=r"must have \[UNK\]. Received: none"):
+        Tokenizer({"a": 0}, token_start=None, token_end=None)
+
+
+def pairs_of_characters(text):
+    """In place of `jieba.lcut`."""
+    return [text[i : i + 2] for i in range(0, len(text), 2)]
+
+
+def test_words_of_the_vocabulary_are_one_token_each():
+    words = {**IDS, "今天": len(IDS), "天气": len(IDS) + 1, "key": len(IDS) + 2}
+    tokenizer = Tokenizer(words, pre_tokenize=pairs_of_characters)
+    assert tokenizer.tokenize("今天天气很好") == ["[CLS]", "今天", "天气", "很", "好", "[SEP]"]
+    # the words are those of the text in lower case without accents
+    seen = []
+    Tokenizer(words, pre_tokenize=lambda text: seen.append(text) or [text]).encode("ÉA今天")
+    assert seen == ["ea今天"]
+    seen.clear()
+    Tokenizer(words, False, pre_tokenize=lambda text: seen.append(text) or [text]).encode("ÉA")
+    assert seen == ["ÉA"]
+    ids = [words[token] for token in ("[CLS]", "今天", "天", "[SEP]")]
+    assert tokenizer.encode("今天天")[0] == ids
+    assert tokenizer.encode("今天天", maxlen=3)[0] == [ids[0], ids[1], ids[3]]
+    text = "今天天气，KEY good"
+    assert tokenizer.rematch(text, tokenizer.tokenize(text))[1:3] == [[0, 1], [2, 3]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("今天气很好，keysab Ñ\t", max_size=12), max_size=5))
+def test_words_in_a_batch_equal_single_texts(texts):
+    words = {**IDS, "今天": len(IDS), "天气": len(IDS) + 1}
+    tokenizer = Tokenizer(words, pre_tokenize=pairs_of_characters, token_end=None)
+    expected = [tokenizer.tokens_to_ids(tokenizer.tokenize(text)) for text in texts]
+    assert [ids for ids, _ in tokenizer.encode_batch(texts)] == expected

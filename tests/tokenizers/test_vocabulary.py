@@ -1,5 +1,7 @@
 """Reading vocabularies."""
 
+import json
+
 import pytest
 
 from kexue_keras.tokenizers.vocabulary import (
@@ -93,3 +95,44 @@ def test_characters():
     assert not any(map(is_punctuation, "a0 好￥\t\x7f"))
     assert is_special("[CLS]") and not is_special("[") and not is_special("")
     assert (stem("##ing"), stem("ing")) == ("ing", "ing")
+
+
+def word_piece(**changes):
+    model = {"type": "WordPiece", "vocab": {"[UNK]": 0, "好": 2, "of": 1, "##好": 3}, **changes}
+    return {"version": "1.0", "model": model, "added_tokens": [{"id": 4, "content": "[NEW]"}]}
+
+
+def test_vocabulary_of_a_tokenizer_of_hugging_face(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(word_piece()), encoding="utf-8")
+    expected = {"[UNK]": 0, "of": 1, "好": 2, "##好": 3, "[NEW]": 4}
+    for place in (path, tmp_path):
+        assert list(load_vocab(place).items()) == list(expected.items())
+    simplified, kept = load_vocab(path, simplified=True, startswith=["[UNK]", "好"])
+    assert list(simplified) == ["[UNK]", "好", "of"] and kept == [0, 2, 1]
+    (tmp_path / "vocab.txt").write_text("[UNK]\nx\n", encoding="utf-8")
+    assert load_vocab(tmp_path) == {"[UNK]": 0, "x": 1}  # goes before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no tokenizer of Hugging Face"),
+        ("[]", "is no tokenizer of Hugging Face"),
+        ("{}", "is no tokenizer of Hugging Face"),
+        (json.dumps(word_piece(type="BPE")), "must have a WordPiece with '##'. Received: BPE"),
+        (
+            json.dumps(word_piece(continuing_subword_prefix="@")),
+            "must have a WordPiece with '##'. Received: WordPiece with '@'",
+        ),
+    ],
+)
+def test_other_tokenizers_of_hugging_face(tmp_path, text, message):
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        load_vocab(tmp_path / "tokenizer.json")
+
+
+def test_a_folder_without_vocabulary(tmp_path):
+    with pytest.raises(ValueError, match="must have one of vocab.txt, tokenizer.json, spiece.mo"):
+        load_vocab(tmp_path)

@@ -8,6 +8,7 @@ import h5py
 import keras
 import numpy as np
 
+from kexue_keras import backend
 from kexue_keras.files import replacing
 from kexue_keras.models.checkpoints.hdf5 import Hdf5File
 from kexue_keras.models.checkpoints.tensor_bundle import CheckpointError, TensorBundle
@@ -52,11 +53,21 @@ def load_bert4keras_weights(model, path):
     targets = _layers_with_weights(model)
     if os.path.isfile(path):
         with Hdf5File(path) as file:
-            values = _read_hdf5(file, targets)
+            _assign(_read_hdf5(file, targets))
     else:
-        values = _read_object_checkpoint(path, targets)
-    for variable, value in values:
-        variable.assign(value)
+        with TensorBundle(path) as bundle:
+            _assign(_read_object_checkpoint(bundle, targets))
+
+
+def _assign(values):
+    """All or none, with one array in memory at a time: `(variable, check, read)` of each."""
+    for _, check, _ in values:
+        check()
+    for variable, _, read in values:
+        value = np.asarray(read(), "float32")
+        backend.assign_by_rows(
+            variable, lambda start, stop, value=value: value[start:stop] if value.shape else value
+        )
 
 
 def save_bert4keras_weights(model, path):
@@ -147,7 +158,7 @@ def _read_named_layers(file, root, targets):
             if key not in file:
                 raise CheckpointError(f"{path} is damaged: layer {layer.name} has lost {name}")
             target = (f"{layer.name}/{part}", variable)
-            values.append(_fitting(file.shape(key), partial(file.read, key), path, *target))
+            values.append(_fitting(file, key, path, *target))
     return values
 
 
@@ -169,12 +180,7 @@ def _read_numbered_layers(file, root, targets):
             position = denses[place] = denses.get(place, -1) + 1
             wanted[f"{place}/{position}"] = (f"{layer.name}/{part}", variable)
     _check_same_keys(file.path, file.datasets(root), wanted)
-    return [
-        _fitting(
-            file.shape(f"{root}/{key}"), partial(file.read, f"{root}/{key}"), file.path, *target
-        )
-        for key, target in wanted.items()
-    ]
+    return [_fitting(file, f"{root}/{key}", file.path, *target) for key, target in wanted.items()]
 
 
 def _snake_case(name):
@@ -182,7 +188,7 @@ def _snake_case(name):
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _read_object_checkpoint(path, targets):
+def _read_object_checkpoint(bundle, targets):
     """TensorFlow's format: layers with weights numbered in the order of the graph."""
     ending = "/.ATTRIBUTES/VARIABLE_VALUE"
     wanted = {
@@ -190,13 +196,9 @@ def _read_object_checkpoint(path, targets):
         for number, layer in enumerate(targets)
         for part, variable in weights_of(layer)
     }
-    with TensorBundle(path) as bundle:
-        keys = [k for k in bundle.keys() if k.startswith("layer_with_weights-")]
-        _check_same_keys(path, [k for k in keys if "/.OPTIMIZER_SLOT/" not in k], wanted)
-        return [
-            _fitting(bundle.shape(key), partial(bundle.read, key), path, *target)
-            for key, target in wanted.items()
-        ]
+    keys = [k for k in bundle.keys() if k.startswith("layer_with_weights-")]
+    _check_same_keys(bundle.path, [k for k in keys if "/.OPTIMIZER_SLOT/" not in k], wanted)
+    return [_fitting(bundle, key, bundle.path, *target) for key, target in wanted.items()]
 
 
 def _check_same_keys(path, stored, wanted):
@@ -215,14 +217,13 @@ def _check_same_keys(path, stored, wanted):
         )
 
 
-def _fitting(shape, read, path, name, variable):
-    expected = tuple(variable.shape)
-    if tuple(shape) != expected:
+def _fitting(file, key, path, name, variable):
+    stored, expected = tuple(file.shape(key)), tuple(variable.shape)
+    if stored != expected:
         raise CheckpointError(
-            f"{path}: {name} has shape {tuple(shape)}, the model's {variable.path} has shape "
-            f"{expected}"
+            f"{path}: {name} has shape {stored}, the model's {variable.path} has shape {expected}"
         )
-    return variable, np.asarray(read(), "float32")
+    return variable, partial(file.check, key), partial(file.read, key)
 
 
 def _write_names(group, name, names):

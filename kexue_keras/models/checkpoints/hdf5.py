@@ -56,6 +56,10 @@ class Hdf5File:
         with self._damage():
             return tuple(self._file[name].shape)
 
+    def check(self, name):
+        """Raises what `read` would raise."""
+        self.read(name)
+
     def read(self, name):
         """An array."""
         with self._damage():

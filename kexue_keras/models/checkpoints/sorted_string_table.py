@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import google_crc32c
 import numpy as np
@@ -35,7 +35,14 @@ CRC_MASK_DELTA = 0xA282EAD8
 
 def masked_crc(data: bytes | np.ndarray) -> int:
     """CRC-32C, rotated and shifted so that checksums of checksums stay useful (LevelDB)."""
-    crc = google_crc32c.value(data)
+    return masked_crc_of_chunks([data])
+
+
+def masked_crc_of_chunks(chunks: Iterable[bytes | np.ndarray]) -> int:
+    """`masked_crc` of the chunks one after another."""
+    crc = 0
+    for chunk in chunks:
+        crc = google_crc32c.extend(crc, chunk)
     return ((crc >> 15 | crc << 17) + CRC_MASK_DELTA) & 0xFFFFFFFF
 
 

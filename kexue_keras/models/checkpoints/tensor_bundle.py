@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import mmap
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -37,6 +36,7 @@ from kexue_keras.models.checkpoints.sorted_string_table import (
     decode_table,
     encode_table,
     masked_crc,
+    masked_crc_of_chunks,
 )
 
 BFLOAT16 = 14
@@ -59,6 +59,7 @@ DTYPES = {
 DTYPE_NUMBERS = {name: number for number, name in DTYPES.items()} | {"bfloat16": BFLOAT16}
 STRING = 7
 FIXED32 = 5
+CHUNK_BYTES = 1 << 20
 
 
 class CheckpointError(ValueError):
@@ -86,9 +87,8 @@ class TensorBundle:
     """A TensorFlow V2 checkpoint opened for reading.
 
     Opening verifies the whole index and that every data file is there and long enough; `read`
-    verifies the checksum of the tensor. The data files are memory-mapped on first use, so only
-    the tensors that are asked for are read from disk. `read` returns a copy: it stays valid after
-    the bundle is closed. Use it as a context manager to release the data files early.
+    verifies the checksum of the tensor. Only the tensors that are asked for are read from disk, and
+    no file stays open. As what reads other formats, it may be used as a context manager.
 
     Args:
         prefix: Path of the checkpoint without the ending (`bert_model.ckpt`), or the path of its
@@ -109,8 +109,8 @@ class TensorBundle:
 
     def __init__(self, prefix: str | os.PathLike[str]):
         self.prefix = os.fspath(prefix).removesuffix(".index")
+        self.path = self.prefix
         self.index_path = self.prefix + ".index"
-        self._maps: dict[int, mmap.mmap] = {}
         table = _load_index(self.index_path)
         try:
             self._shards = _decode_header(table)
@@ -125,7 +125,7 @@ class TensorBundle:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        pass  # no file stays open
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -168,20 +168,25 @@ class TensorBundle:
         """
         entry = self._numeric_entry(name)
         raw = self._raw(entry)
-        if masked_crc(raw) != entry.crc:
+        self._compare(name, entry, masked_crc(raw))
+        array = raw.view(entry.stored_dtype).reshape(entry.shape)
+        if entry.dtype_number == BFLOAT16:
+            wide = array.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32)
+        return array
+
+    def check(self, name: str) -> None:
+        """Raises what `read` would raise, a small piece of the variable in memory at a time."""
+        entry = self._numeric_entry(name)
+        self._compare(name, entry, masked_crc_of_chunks(self._chunks(entry)))
+
+    def _compare(self, name: str, entry: _Entry, crc: int) -> None:
+        if crc != entry.crc:
             raise CheckpointError(
                 f"{self._data_path(entry.shard)} is damaged: the checksum of variable `{name}` "
                 f"does not match its {entry.size} bytes at offset {entry.offset}"
             )
-        array = raw.view(entry.stored_dtype).reshape(entry.shape)
-        if entry.dtype_number == BFLOAT16:
-            return (array.astype(np.uint32) << 16).view(np.float32)
-        return array
-
-    def close(self) -> None:
-        """Releases the data files. Reading again maps them anew."""
-        while self._maps:
-            self._maps.popitem()[1].close()
 
     def _entry(self, name: str) -> _Entry:
         if name in self._entries:
@@ -233,14 +238,16 @@ class TensorBundle:
                 )
 
     def _raw(self, entry: _Entry) -> np.ndarray:
-        """A copy of the bytes of a tensor, so that nothing refers to the mapped file."""
-        if entry.size == 0:
-            return np.empty(0, np.uint8)
-        if entry.shard not in self._maps:
-            with open(self._data_path(entry.shard), "rb") as file:
-                self._maps[entry.shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        mapped = self._maps[entry.shard]
-        return np.frombuffer(mapped, np.uint8, entry.size, entry.offset).copy()
+        """The bytes of a tensor."""
+        return np.fromfile(self._data_path(entry.shard), np.uint8, entry.size, offset=entry.offset)
+
+    def _chunks(self, entry: _Entry) -> Iterator[bytes]:
+        left = entry.size
+        with open(self._data_path(entry.shard), "rb") as file:
+            file.seek(entry.offset)
+            while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                yield chunk
 
 
 def write(prefix: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:

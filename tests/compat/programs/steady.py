@@ -1,4 +1,4 @@
-"""What the programs share: first weights that are the same everywhere, and the loss of each step."""
+"""What the programs share: first weights that are the same everywhere, losses of steps."""
 
 import numpy as np
 
