@@ -90,11 +90,11 @@ class DataGenerator:
         """
         import tensorflow as tf
 
-        types, shapes = _named(names, types), _named(names, _opened(shapes))
+        types, shapes = _named(names, _tuples(types)), _named(names, _opened(shapes))
 
         def samples():
             for sample in self._epochs(True):
-                yield _named(names, _without_none(sample))
+                yield _like(types, _named(names, _without_none(sample)))
 
         def signature(types, shapes):
             if isinstance(types, dict):
@@ -126,7 +126,7 @@ def _without_none(sample):
 def _named(names, parts):
     """Inputs as a dict by their names; targets, the second part, as a tuple, or the one."""
     if names is None:
-        return _tuples(parts)
+        return parts
     if isinstance(names, str):
         return {names: parts}
     if isinstance(names[0], str):
@@ -136,9 +136,14 @@ def _named(names, parts):
     return (inputs, *targets)
 
 
-def _tuples(parts):
-    nested = isinstance(parts, list | tuple) and any(
-        isinstance(part, list | tuple) or hasattr(part, "shape") or isinstance(part, str)
-        for part in parts
-    )
-    return tuple(parts) if nested else parts
+def _tuples(types):
+    return tuple(_tuples(part) for part in types) if isinstance(types, list | tuple) else types
+
+
+def _like(types, parts):
+    """The parts of a sample, nested in tuples and dicts as their dtypes are."""
+    if isinstance(types, dict):
+        return {key: _like(types[key], parts[key]) for key in types}
+    if isinstance(types, tuple):
+        return tuple(_like(*pair) for pair in zip(types, parts, strict=True))
+    return parts

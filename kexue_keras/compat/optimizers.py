@@ -124,7 +124,7 @@ _ATTRIBUTES = {"exclude_from_weight_decay": "without_weight_decay"}
 
 def _changed(optimizer, update, variable, change, chosen):
     """Updates the weight, which is then `change(before, after)` if it is chosen."""
-    if not chosen[optimizer._get_variable_index(variable)]:
+    if not chosen:
         update()
         return
     before = ops.convert_to_tensor(variable) + 0  # a copy: the value may follow the variable
@@ -148,7 +148,8 @@ def extend_with_weight_decay(BaseOptimizer):
         def update_step(self, gradient, variable, learning_rate):
             rate = ops.cast(learning_rate, variable.dtype) * self.weight_decay_rate
             update = partial(super().update_step, gradient, variable, learning_rate)
-            _changed(self, update, variable, lambda x, y: y - rate * x, self.decayed)
+            chosen = self.decayed[self._get_variable_index(variable)]
+            _changed(self, update, variable, lambda x, y: y - rate * x, chosen)
 
     return Extended
 
@@ -177,7 +178,8 @@ def extend_with_layer_adaptation(BaseOptimizer):
                 return before + step * ops.where(usable, ratio, 1.0)
 
             update = partial(super().update_step, gradient, variable, learning_rate)
-            _changed(self, update, variable, change, self.adapted)
+            chosen = self.adapted[self._get_variable_index(variable)]
+            _changed(self, update, variable, change, chosen)
 
     return Extended
 
@@ -265,7 +267,8 @@ def extend_with_lazy_optimization(BaseOptimizer):
             rows = ops.any(ops.not_equal(dense(gradient, variable), 0), axis=-1, keepdims=True)
             change = lambda before, after: ops.where(rows, after, before)  # noqa: E731
             update = partial(super().update_step, gradient, variable, learning_rate)
-            _changed(self, update, variable, change, self.lazy)
+            chosen = self.lazy[self._get_variable_index(variable)]
+            _changed(self, update, variable, change, chosen)
 
     return Extended
 
@@ -292,7 +295,8 @@ def extend_with_parameter_wise_lr(BaseOptimizer):
             factor = self.factors[self._get_variable_index(variable)]
             change = lambda before, after: before + factor * (after - before)  # noqa: E731
             update = partial(super().update_step, gradient, variable, learning_rate)
-            _changed(self, update, variable, change, self.multiplied)
+            chosen = self.multiplied[self._get_variable_index(variable)]
+            _changed(self, update, variable, change, chosen)
 
     return Extended
 

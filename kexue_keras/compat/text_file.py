@@ -51,6 +51,8 @@ class open:
         return self.file.readline()
 
     def __len__(self):
+        if not hasattr(self, "offsets"):
+            raise TypeError(f"{self.name} was not opened with `indexable`, and has no length")
         return len(self.offsets)
 
     def __iter__(self):

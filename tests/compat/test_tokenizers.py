@@ -81,4 +81,4 @@ def test_sentence_pieces(tmp_path):
     ids, segments = tokenizer.encode("ab", maxlen=5)
     assert ids[-1] == tokenizer._token_end_id == 1 and set(segments) == {0}
     assert (tokenizer._token_pad_id, tokenizer._token_unk_id) == (0, 2)
-    assert tokenizer._vocab_size == 8 and tokenizer.decode(ids) == "ab"
+    assert tokenizer._vocab_size == tokenizer.vocab_size > 3 and tokenizer.decode(ids) == "ab"
