@@ -168,8 +168,13 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
 
 def binary_crossentropy(target, output, from_logits=False):
+    """As of `tf.keras`, which adds epsilon after the probabilities are kept from 0 and 1."""
     target = ops.cast(target, dtype(output))
-    return ops.binary_crossentropy(target, output, from_logits=from_logits)
+    if from_logits:
+        return ops.binary_crossentropy(target, output, from_logits=True)
+    output = ops.clip(output, epsilon(), 1 - epsilon())
+    right = target * ops.log(output + epsilon())
+    return -right - (1 - target) * ops.log(1 - output + epsilon())
 
 
 def random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):

@@ -58,6 +58,9 @@ def test_crossentropies():
     targets = (X > 0.5).astype("int32")
     found = K.binary_crossentropy(targets, TENSOR)
     same(found, -np.where(targets, np.log(X), np.log(1 - X)))
+    found = K.binary_crossentropy(targets, ops.log(TENSOR / (1 - TENSOR)), from_logits=True)
+    same(found, -np.where(targets, np.log(X), np.log(1 - X)))
+    same(K.binary_crossentropy(np.ones(1), ops.zeros(1)), [-np.log(2e-7)])
 
 
 def test_variables():

@@ -18,13 +18,13 @@ Input, Lambda = keras.layers.Input, keras.layers.Lambda
 def mlm_loss(inputs):
     y_true, y_pred, mask = inputs
     losses = K.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-    return K.sum(losses * mask) / (K.sum(mask) + K.epsilon())
+    return K.expand_dims(K.sum(losses * mask) / (K.sum(mask) + K.epsilon()), 0)
 
 
 def mlm_acc(inputs):
     y_true, y_pred, mask = inputs
     right = keras.metrics.sparse_categorical_accuracy(K.cast(y_true, K.floatx()), y_pred)
-    return K.sum(right * mask) / (K.sum(mask) + K.epsilon())
+    return K.expand_dims(K.sum(right * mask) / (K.sum(mask) + K.epsilon()), 0)
 
 
 def run(folder):
