@@ -37,6 +37,7 @@ class BatchStream(DataAdapter):
     def __init__(self, batches, inputs_alone=False):
         self._batches = iter(batches)
         self._inputs_alone = inputs_alone
+        self._first = None
 
     def __iter__(self):
         return self
@@ -45,8 +46,13 @@ class BatchStream(DataAdapter):
         return next(self._batches)
 
     def _arrays(self):
-        for item in self._batches:
-            yield (_structure(item),) if self._inputs_alone else _batch(item)
+        """Arrays from the first batch on, which Keras may ask for once to build a model."""
+        if self._first is None:
+            self._first = [self._array_of(item) for item in itertools.islice(self._batches, 1)]
+        return itertools.chain(self._first, map(self._array_of, self._batches))
+
+    def _array_of(self, item):
+        return (_structure(item),) if self._inputs_alone else _batch(item)
 
     def get_numpy_iterator(self):
         return self._arrays()
@@ -60,8 +66,7 @@ class BatchStream(DataAdapter):
     def get_tf_dataset(self):
         import tensorflow as tf
 
-        arrays = self._arrays()
-        first = next(arrays, None)
+        first = next(self._arrays(), None)
         if first is None:
             raise ValueError("`batches` must have one batch or more. Received: none")
 
@@ -70,9 +75,7 @@ class BatchStream(DataAdapter):
             return tf.TensorSpec(shape, x.dtype)
 
         signature = keras.tree.map_structure(spec, first)
-        dataset = tf.data.Dataset.from_generator(
-            lambda: itertools.chain([first], arrays), output_signature=signature
-        )
+        dataset = tf.data.Dataset.from_generator(self._arrays, output_signature=signature)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     @property

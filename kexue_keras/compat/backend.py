@@ -50,7 +50,7 @@ def __getattr__(name):
 
 def get_available_gpus():
     """Names of the GPUs."""
-    return _keras.distribution.list_devices("gpu")
+    return [name for name in _keras.distribution.list_devices() if "gpu" in name.lower()]
 
 
 def gelu_erf(x):
