@@ -27,7 +27,7 @@ RECIPES = {p.stem for p in (ROOT / "recipes").glob("*.py")} - {"chinese_chess_we
 BENCHMARKS = {p.stem for p in (ROOT / "tests" / "benchmarks").glob("*.py")} - {"pairing"}
 
 # Parts of the layout that may be named before they exist; they are checked from the day they do.
-PLANNED = ("compat",)
+PLANNED = ()
 # The articles that this project is about.
 ARTICLES = """7213 7259 7302 7343 7359 7388 7466 7469 7500 7521 7533 7630 7681 7725 7737 7764 7809
     7818 7877 7888 7919 7921 7991 8244 8796 8802 8823 8847 8860 8870 8896 8907 8968""".split()

@@ -4,6 +4,7 @@ Gradients, compilation and the parts of a train step; all else is written with `
 """
 
 from kexue_keras.backend.assignment import assign_by_rows
+from kexue_keras.backend.batch_stream import BatchStream
 from kexue_keras.backend.compilation import jit, matmul_in_float32, one_program
 from kexue_keras.backend.differentiation import (
     gradients_of,
@@ -13,12 +14,19 @@ from kexue_keras.backend.differentiation import (
 from kexue_keras.backend.host import calls_from_xla, host_call
 from kexue_keras.backend.input_gradients import value_and_input_gradients
 from kexue_keras.backend.interception import intercepted
-from kexue_keras.backend.layer_search import layer_of, layers_of
+from kexue_keras.backend.layer_search import (
+    layer_behind,
+    layer_of,
+    layers_before,
+    layers_of,
+    output_at,
+)
 from kexue_keras.backend.platform import (
     has_fused_attention,
     loops_train_with_xla,
     on_accelerator,
     train_with_xla,
+    trains_without_xla,
 )
 from kexue_keras.backend.scopes import random_state, replaced, undone
 from kexue_keras.backend.train_steps import (
@@ -33,6 +41,7 @@ from kexue_keras.backend.train_steps import (
 )
 
 __all__ = [
+    "BatchStream",
     "apply_gradients",
     "assign_by_rows",
     "calls_from_xla",
@@ -43,12 +52,15 @@ __all__ = [
     "host_call",
     "intercepted",
     "jit",
+    "layer_behind",
     "layer_of",
+    "layers_before",
     "layers_of",
     "loops_train_with_xla",
     "matmul_in_float32",
     "on_accelerator",
     "one_program",
+    "output_at",
     "random_state",
     "replaced",
     "replicas",
@@ -57,6 +69,7 @@ __all__ = [
     "track_loss",
     "train_step",
     "train_with_xla",
+    "trains_without_xla",
     "undone",
     "value_and_grad",
     "value_and_input_gradients",

@@ -21,3 +21,26 @@ def layer_of(model, name):
             f"Received: {model.name!r} with {len(found)}{hint}"
         )
     return found[0]
+
+
+def layer_behind(tensor):
+    """The layer that a symbolic tensor comes from."""
+    return tensor._keras_history.operation
+
+
+def layers_before(layer):
+    """The layers whose outputs a layer had as inputs when it was first called symbolically."""
+    nodes = layer._inbound_nodes[0].parent_nodes if layer._inbound_nodes else ()
+    return [node.operation for node in nodes]
+
+
+def output_at(layer, index):
+    """What a layer gave at its call of that number, a symbolic tensor or a list of them."""
+    calls = layer._inbound_nodes
+    if not -len(calls) <= index < len(calls):
+        raise ValueError(
+            f"`index` must number one of the {len(calls)} calls of layer {layer.name!r}. "
+            f"Received: {index}"
+        )
+    outputs = calls[index].outputs
+    return outputs[0] if len(outputs) == 1 else outputs

@@ -47,3 +47,8 @@ def has_fused_attention():
 def loops_train_with_xla():
     """Whether XLA can differentiate loops (`scan`), for `supports_jit` of a layer that needs it."""
     return keras.backend.backend() != "tensorflow"
+
+
+def trains_without_xla():
+    """Whether models can be trained without XLA, which compiles anew for batches of each length."""
+    return keras.backend.backend() != "jax"

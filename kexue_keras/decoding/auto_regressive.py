@@ -23,6 +23,9 @@ class AutoRegressiveDecoder:
         end_id: id of the token that ends a text, part of the result.
         maxlen: largest number of generated tokens.
         minlen: smallest length of a finished text, `start_id` included.
+        early_ends: whether `end_id` may stand inside a text before `minlen`, as in bert4keras,
+            without ending it: with a full stop as `end_id` and `minlen` 128, texts of several
+            sentences come out. False: it is not chosen there.
 
     Example:
 
@@ -37,12 +40,20 @@ class AutoRegressiveDecoder:
     Reference: https://kexue.fm/archives/6933
     """
 
-    def __init__(self, start_id: int | None, end_id: int, maxlen: int, minlen: int = 1):
+    def __init__(
+        self,
+        start_id: int | None,
+        end_id: int,
+        maxlen: int,
+        minlen: int = 1,
+        early_ends: bool = False,
+    ):
         _at_least_one(maxlen=maxlen)
         self.start_id = start_id
         self.end_id = end_id
         self.maxlen = maxlen
         self.minlen = minlen
+        self.early_ends = early_ends
         self.models = {}
         first = [] if start_id is None else [start_id]
         self.first_output_ids = np.array([first], dtype=int)
@@ -123,7 +134,7 @@ class AutoRegressiveDecoder:
             scores = self._without_early_end(scores, alive, min_ends)
             candidates = totals[:, None] + scores
             ending = np.zeros(candidates.shape, bool)
-            ending[:, self.end_id] = self._ends(alive) + 1 >= min_ends
+            ending[:, self.end_id] = self._may_end(alive, min_ends)
             order = np.argsort(-candidates, axis=None, kind="stable")
             order = order[np.isfinite(candidates.ravel()[order])]
             is_end = ending.ravel()[order]
@@ -190,13 +201,13 @@ class AutoRegressiveDecoder:
                 inputs, states = _follow((inputs, states), repeat, 1)
                 probas, alive = probas[repeat], alive[repeat]
             chosen = _choose(probas, topk, topp, random.random(len(alive)), end)
+            over = (chosen == self.end_id) & self._may_end(alive, min_ends)
             alive = np.concatenate([alive, chosen[:, None]], axis=1)
             for place, ids in zip(places, alive, strict=True):
                 results[place] = ids
-            going_on = (chosen != self.end_id) | (self._ends(alive) < min_ends)
-            if not going_on.any():
+            if over.all():
                 break
-            kept = np.flatnonzero(going_on)
+            kept = np.flatnonzero(~over)
             inputs, states = _follow((inputs, states), kept, len(alive))
             alive, places = alive[kept], places[kept]
         return results
@@ -205,8 +216,13 @@ class AutoRegressiveDecoder:
         """How many `end_id` each text has, the first token not counted if it is `start_id`."""
         return (ids[:, self.first_output_ids.shape[1] :] == self.end_id).sum(axis=1)
 
+    def _may_end(self, alive, min_ends):
+        """Whether each text is over if `end_id` comes next."""
+        long_enough = alive.shape[1] + 1 >= self.minlen or not self.early_ends
+        return (self._ends(alive) + 1 >= min_ends) & long_enough
+
     def _without_early_end(self, scores, alive, min_ends):
-        if alive.shape[1] + 1 >= self.minlen:
+        if self.early_ends or alive.shape[1] + 1 >= self.minlen:
             return scores
         scores = scores.copy()
         scores[self._ends(alive) + 1 >= min_ends, self.end_id] = -np.inf

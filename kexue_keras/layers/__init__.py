@@ -4,12 +4,15 @@ from kexue_keras.layers.attention_mask import AttentionMask
 from kexue_keras.layers.attention_part import AttentionPart
 from kexue_keras.layers.bias_add import BiasAdd
 from kexue_keras.layers.conditional_random_field import ConditionalRandomField
+from kexue_keras.layers.efficient_global_pointer import EfficientGlobalPointer
 from kexue_keras.layers.embedding import Embedding
 from kexue_keras.layers.feed_forward import FeedForward
 from kexue_keras.layers.first_token import FirstToken
 from kexue_keras.layers.gather_positions import GatherPositions
 from kexue_keras.layers.gaussian_sampling import GaussianSampling
+from kexue_keras.layers.global_pointer import GlobalPointer
 from kexue_keras.layers.layer_normalization import LayerNormalization
+from kexue_keras.layers.loss import Loss
 from kexue_keras.layers.masked_add import MaskedAdd
 from kexue_keras.layers.maximum_entropy_markov_model import MaximumEntropyMarkovModel
 from kexue_keras.layers.multi_head_attention import MultiHeadAttention
@@ -27,12 +30,15 @@ __all__ = [
     "AttentionPart",
     "BiasAdd",
     "ConditionalRandomField",
+    "EfficientGlobalPointer",
     "Embedding",
     "FeedForward",
     "FirstToken",
     "GatherPositions",
     "GaussianSampling",
+    "GlobalPointer",
     "LayerNormalization",
+    "Loss",
     "MaskedAdd",
     "MaximumEntropyMarkovModel",
     "MultiHeadAttention",

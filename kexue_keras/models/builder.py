@@ -32,8 +32,6 @@ def build_transformer_model(
     with_mlm=False,
     keep_tokens=None,
     return_keras_model=True,
-    layer_norm_cond=None,
-    additional_input_layers=None,
     **config,
 ):
     """Builds a transformer from its configuration and, optionally, loads a checkpoint.
@@ -56,10 +54,10 @@ def build_transformer_model(
         return_keras_model: False returns the model's `Blueprint`, as bert4keras its own: an object
             with `.model`, `.layers` by name, `.initializer`, `.load_weights_from_checkpoint` and
             `.save_weights_as_checkpoint`.
-        layer_norm_cond: a condition of all layer normalizations, a Keras tensor `(batch, size)`
-            made from `additional_input_layers`; see `condition_model` of `Blueprint`.
-        additional_input_layers: a `keras.Input` or a list of them, the model's last inputs.
-        **config: entries of the configuration, added to or in place of those of `config_path`.
+        **config: entries of the configuration, added to or in place of those of `config_path`; and
+            `layer_norm_cond`, a condition of all layer normalizations, a Keras tensor `(batch,
+            size)` made from `additional_input_layers`, a `keras.Input` or a list of them, which
+            become the model's last inputs (see `condition_model` of `Blueprint`).
 
     Returns:
         A `keras.Model` with inputs `[token_ids, segment_ids]`, int32 `(batch, length)`; or its
@@ -89,7 +87,8 @@ def build_transformer_model(
     arguments = {k: v for k, v in arguments.items() if k in known and k not in _KERAS_ARGUMENTS}
     if with_pool or "with_pool" in known:
         config["with_pool"] = with_pool
-    config |= _condition(layer_norm_cond, additional_input_layers)
+    condition = (config.pop(n, None) for n in ("layer_norm_cond", "additional_input_layers"))
+    config |= _condition(*condition)
     for name, value in config.items():
         name = _CONFIG_NAMES.get(name, name)
         if name not in known and name not in _KERAS_ARGUMENTS:

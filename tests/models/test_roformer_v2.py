@@ -95,7 +95,7 @@ def test_names_in_hugging_face_s_format():
     ("options", "message"),
     [
         ({"position": "relative"}, "`position` must be \"rotary\".*Received: 'relative'"),
-        ({"condition_size": 3}, "`condition_size` must be None in RoFormerV2.*Received: 3"),
+        ({"condition_size": 3}, "`condition_size` and .* must be None in RoFormerV2.*Received: 3"),
         ({"with_pool": True}, "RoFormerV2 has no argument `with_pool`"),
     ],
 )
