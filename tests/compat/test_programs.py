@@ -19,8 +19,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.once]
 
 FOLDER = Path(__file__).with_name("programs")
 NO_PROGRAMS = ("steady", "under_bert4keras")
-WAITING = {"conditional_generation": "`layer_norm_cond` and `additional_input_layers`"}
-PROGRAMS = sorted({p.stem for p in FOLDER.glob("*.py")} - {*NO_PROGRAMS, *WAITING})
+PROGRAMS = sorted({p.stem for p in FOLDER.glob("*.py")} - {*NO_PROGRAMS})
 
 
 @pytest.fixture(scope="module")
