@@ -174,7 +174,6 @@ print(json.dumps(found))
 
 
 FEW = [(name,) for name in table.STRATEGIES]
-FEW += [("penalty", "zeroth"), ("vat", "adversarial"), ("adversarial", "multi")]
 
 
 @pytest.mark.once
