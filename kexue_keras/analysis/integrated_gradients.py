@@ -79,7 +79,7 @@ def integrated_gradients(
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.set_weights([np.array([[3.0], [-1.0]]), np.array([5.0])])
     >>> found = analysis.integrated_gradients(model, np.array([[2.0, 4.0]]), target=0)
-    >>> found.attributions.tolist(), found.difference.tolist()
+    >>> found.attributions.round(3).tolist(), found.difference.round(3).tolist()
     ([[6.0, -4.0]], [2.0])
 
     Reference: https://kexue.fm/archives/7533; Sundararajan et al. 2017,

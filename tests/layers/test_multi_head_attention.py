@@ -228,7 +228,7 @@ def test_output_shape_is_known_before_the_call():
     [
         ({"heads": 0}, "`heads` must be at least 1. Received: 0"),
         ({"heads": -2}, "`heads` must be at least 1. Received: -2"),
-        ({"heads": 2, "attention_scale": "none"}, "`attention_scale`.*Received: 'none'"),
+        ({"heads": 2, "attention_scale": "cosine"}, "`attention_scale`.*Received: 'cosine'"),
         ({"heads": 2, "normalizer": "max"}, "`normalizer`.*Received: 'max'"),
         ({"heads": 2, "head_size": 0}, "`head_size` must be at least 1. Received: 0"),
         ({"heads": 2, "output_size": 0}, "`output_size` must be at least 1. Received: 0"),

@@ -13,7 +13,7 @@ def dense(inputs, outputs, **options):
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Subclassed(keras.Model):
+class Unbuilt(keras.Model):
     """A model whose weights exist only after it is built."""
 
     def __init__(self, units, **kwargs):
@@ -30,8 +30,8 @@ class Subclassed(keras.Model):
 
 def test_parts_that_are_not_built(tmp_path):
     with pytest.raises(ValueError, match="`latent_dim` is needed by a generator"):
-        GeneratorAndCritic(Subclassed(3), Subclassed(1))
-    model = WassersteinGAN(Subclassed(3), Subclassed(1), latent_dim=2, critic_steps=1)
+        GeneratorAndCritic(Unbuilt(3), Unbuilt(1))
+    model = WassersteinGAN(Unbuilt(3), Unbuilt(1), latent_dim=2, critic_steps=1)
     model.compile("sgd")
     model.fit(np.ones((4, 3), "float32"), verbose=0)
     model.save(tmp_path / "gan.keras")
