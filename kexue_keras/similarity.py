@@ -6,10 +6,11 @@ Needs the packages POT and SciPy: `pip install "kexue_keras[similarity]"`.
 from __future__ import annotations
 
 import heapq
-import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from kexue_keras.optimal_transport import least_cost, package
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -27,6 +28,8 @@ def wasserstein_distance(p, q, cost) -> float:
     Raises:
         ImportError: if POT is not installed.
         ValueError: if an argument does not fit.
+        ArithmeticError: if the costs have so wide a range that the solver cannot tell which plan is
+            the best.
 
     Example:
 
@@ -50,18 +53,7 @@ def wasserstein_distance(p, q, cost) -> float:
     if not np.isclose(p.sum(), q.sum(), rtol=1e-6, atol=0):
         raise ValueError(f"`p` and `q` must have equal sums. Received: {p.sum()} and {q.sum()}")
     total = p.sum()
-    return float(total * _solve(p / total, q / q.sum(), cost))
-
-
-def _solve(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
-    """The least cost for masses that sum to 1, by the network simplex, without `emd2`'s checks."""
-    if not np.isfinite(cost.sum()):
-        raise ValueError("The distances between words must be finite. Received: overflow")
-    simplex = _package("ot.lp.emd_wrap")
-    _, value, _, _, code = simplex.emd_c(p, q, cost, 10_000_000, 1)
-    if (warning := simplex.check_result(code)) is not None:
-        raise ArithmeticError(f"The network simplex found no optimum: {warning}")
-    return float(value)
+    return float(total * least_cost(p / total, q / q.sum(), cost))
 
 
 def word_mover_distance(x, y) -> float:
@@ -93,7 +85,7 @@ def word_mover_distance(x, y) -> float:
         problem = _word_mover_problem(x, y)
     if not np.isfinite(problem[2].sum()):
         _check_finite(x, y)
-    return _solve(*problem)
+    return least_cost(*problem)
 
 
 def word_rotator_distance(x, y) -> float:
@@ -117,7 +109,7 @@ def word_rotator_distance(x, y) -> float:
 
     Reference: https://kexue.fm/archives/7388; https://arxiv.org/abs/2004.15003
     """
-    return _solve(*_word_rotator_problem(*_pair(x, y)))
+    return least_cost(*_word_rotator_problem(*_pair(x, y)))
 
 
 def word_rotator_similarity(x, y) -> float:
@@ -234,7 +226,7 @@ def nearest(query, corpus: Sequence, k: int = 1, distance: str = "word_mover"):
         problem = kind.problem(*pairs[i])
         if len(found) == k and _relaxed(*problem) > limit:
             continue
-        heapq.heappush(found, (-_solve(*problem), -i))
+        heapq.heappush(found, (-least_cost(*problem), -i))
         if len(found) > k:
             heapq.heappop(found)
     ranked = sorted((-negative, -i) for negative, i in found)
@@ -248,9 +240,16 @@ def _word_mover_problem(x: np.ndarray, y: np.ndarray) -> Problem:
     return np.full(len(x), 1 / len(x)), np.full(len(y), 1 / len(y)), _euclidean(x, y)
 
 
+_LEAST_SQUARE = 1e-280
+
+
 def _euclidean(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distances of all pairs of rows: a matrix product, and differences where that cancels."""
     own = np.einsum("id,id->i", x, x)[:, None] + np.einsum("jd,jd->j", y, y)
+    if not _LEAST_SQUARE < own.max() < 1 / _LEAST_SQUARE:  # squares that float64 does not have
+        scale = max(np.abs(x).max(), np.abs(y).max())
+        if 0 < scale < np.inf and scale != 1:
+            return _euclidean(x / scale, y / scale) * scale
     squares = own - 2 * (x @ y.T)
     near = squares < 1e-4 * own
     if near.any():
@@ -263,7 +262,7 @@ def _euclidean(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _word_rotator_problem(x: np.ndarray, y: np.ndarray) -> Problem:
     (p, x), (q, y) = _directions(x), _directions(y)
     # 1 - cos of unit vectors, without cancellation
-    return p, q, _package("scipy.spatial.distance").cdist(x, y, "sqeuclidean") / 2
+    return p, q, package("scipy.spatial.distance").cdist(x, y, "sqeuclidean") / 2
 
 
 def _directions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -285,7 +284,8 @@ class _WordMover:
 
     @staticmethod
     def bound(difference: np.ndarray) -> float:
-        return np.linalg.norm(difference)
+        largest = np.abs(difference).max()  # whose square float64 may not have
+        return largest * np.linalg.norm(difference / largest) if largest else 0.0
 
 
 class _WordRotator:
@@ -339,14 +339,3 @@ def _check_finite(x: np.ndarray, y: np.ndarray, names: tuple[str, str] = ("x", "
     for name, array in zip(names, (x, y), strict=True):
         if not np.isfinite(array).all():
             raise ValueError(f"`{name}` must be finite. Received: infinities or NaN")
-
-
-def _package(name: str):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = "POT" if name.startswith("ot.") else "SciPy"
-        raise ImportError(
-            f"kexue_keras.similarity needs the package {package}: "
-            'pip install "kexue_keras[similarity]"'
-        ) from error

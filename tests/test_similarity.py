@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment, linprog
 
-from kexue_keras import similarity
+from kexue_keras import optimal_transport, similarity
 
 # POT imports every framework it finds, for tensors; here are arrays only
 for framework in ("PYTORCH", "JAX", "TENSORFLOW"):
@@ -133,8 +133,10 @@ def test_nearest_is_exact_with_ties_by_index(name, k):
 def test_nearest_solves_few_problems(monkeypatch):
     corpus = [sentence(6) + 3 * RNG.normal(size=5) for _ in range(200)]
     solved = []
-    solve = similarity._solve
-    monkeypatch.setattr(similarity, "_solve", lambda *problem: solved.append(1) or solve(*problem))
+    solve = similarity.least_cost
+    monkeypatch.setattr(
+        similarity, "least_cost", lambda *problem: solved.append(1) or solve(*problem)
+    )
     similarity.nearest(corpus[0] + 0.1, corpus, 5)
     assert 5 <= len(solved) < 50
 
@@ -175,7 +177,7 @@ def test_a_missing_package_is_named(monkeypatch, missing, package):
             raise ImportError(name)
         return builtins.__import__(name, fromlist=["_"])
 
-    monkeypatch.setattr(similarity.importlib, "import_module", import_module)
+    monkeypatch.setattr(optimal_transport.importlib, "import_module", import_module)
     with pytest.raises(ImportError, match=rf"needs the package {package}: .*\[similarity\]"):
         similarity.word_rotator_distance([[1, 2]], [[3, 4]])
 
@@ -187,6 +189,17 @@ def test_word_distances_where_a_matrix_product_cancels():
     rows, columns = linear_sum_assignment(cost)
     expected = cost[rows, columns].mean()
     assert similarity.word_mover_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    assert similarity.word_mover_distance([[1e200, 0]], [[-1e200, 0]]) == pytest.approx(2e200)
     with np.errstate(over="ignore", invalid="ignore"):
         with pytest.raises(ValueError, match="must be finite. Received: overflow"):
-            similarity.word_mover_distance([[1e200, 0]], [[-1e200, 0]])
+            similarity.word_mover_distance([[1.7e308, 0]], [[-1.7e308, 0]])
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1e-200, 1e-300, 1e200])
+def test_word_vectors_of_any_scale(scale):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    expected = similarity.word_mover_distance(x, y)
+    assert similarity.word_mover_distance(x * scale, y * scale) / scale == pytest.approx(expected)
+    ((i,), (found,)) = similarity.nearest(x * scale, [y * scale], k=1)
+    assert i == 0 and found / scale == pytest.approx(expected)
