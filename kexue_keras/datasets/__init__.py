@@ -6,7 +6,7 @@ Nothing but the last two, which load on first use, imports a deep-learning frame
 import importlib
 
 from kexue_keras.datasets.digits import load_digits
-from kexue_keras.datasets.lines import DataError, read_lines, read_objects
+from kexue_keras.datasets.lines import DataError, LeftOutWarning, read_lines, read_objects
 from kexue_keras.datasets.readers import (
     Triple,
     Triples,
@@ -25,6 +25,7 @@ from kexue_keras.datasets.split import split
 __all__ = [
     "Batches",
     "DataError",
+    "LeftOutWarning",
     "Triple",
     "Triples",
     "load_ape210k",

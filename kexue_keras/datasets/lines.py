@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,28 @@ PathLike = str | Path
 
 class DataError(ValueError):
     """A data file is not what it should be; the message is `path:line: what`."""
+
+
+class LeftOutWarning(UserWarning):
+    """Samples of a file were left out; the message says how many and why."""
+
+
+def warn_left_out(path: PathLike, numbers: Sequence[int], total: int, reason: str) -> None:
+    """Says that lines of a file were left out, if any were.
+
+    Args:
+        path: of the file.
+        numbers: of the lines that were left out.
+        total: how many samples there are with them.
+        reason: what is wrong with them.
+    """
+    if numbers:
+        first = ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
+        warnings.warn(
+            f"{path}: {len(numbers):,} of {total:,} left out: {reason} (line {first})",
+            LeftOutWarning,
+            stacklevel=3,
+        )
 
 
 def read_lines(path: PathLike, keep_empty: bool = False) -> Iterator[tuple[int, str]]:

@@ -1,8 +1,10 @@
 """Passages cut into pieces that hold an answer. No deep-learning framework is imported."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kexue_keras.datasets.lines import LeftOutWarning
 from kexue_keras.tokenizers.segments import segment
 
 
@@ -34,7 +36,7 @@ def piece_with_answer(question: Mapping[str, Any], size: int) -> tuple[str, str]
 def with_pieces(questions: Iterable[Mapping[str, Any]], size: int) -> list[tuple[str, str, str]]:
     """`(piece, answer, question)`: every question with the piece of its passage that answers it.
 
-    Questions that no piece answers are left out.
+    Questions that no piece answers are left out, and a `LeftOutWarning` says how many.
 
     Args:
         questions: of `load_qa`.
@@ -47,4 +49,12 @@ def with_pieces(questions: Iterable[Mapping[str, Any]], size: int) -> list[tuple
     [('六七八九十。', '九', '七八？')]
     """
     found = [(piece_with_answer(q, size), q["question"]) for q in questions]
-    return [(*piece, question) for piece, question in found if piece is not None]
+    kept = [(*piece, question) for piece, question in found if piece is not None]
+    if len(kept) < len(found):
+        warnings.warn(
+            f"{len(found) - len(kept):,} of {len(found):,} questions left out: no piece of at most "
+            f"{size} characters has their answer",
+            LeftOutWarning,
+            stacklevel=2,
+        )
+    return kept

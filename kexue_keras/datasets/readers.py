@@ -21,6 +21,7 @@ from kexue_keras.datasets.lines import (
     read_columns,
     read_lines,
     read_objects,
+    warn_left_out,
 )
 from kexue_keras.xiangqi.board import Board, IllegalMove
 from kexue_keras.xiangqi.moves import is_move
@@ -47,17 +48,21 @@ def load_ape210k(path: PathLike) -> list[dict[str, str]]:
 
     Returns:
         Dictionaries `id`, `question`, `equation`, `answer`, all strings, in the form that
-        `kexue_keras.equations.normalize` gives; inconsistent problems are left out. Without an
-        `id` the line number is one.
+        `kexue_keras.equations.normalize` gives; inconsistent problems are left out, and a
+        `LeftOutWarning` says how many. Without an `id` the line number is one.
 
     Reference: https://kexue.fm/archives/7809
     """
-    samples = []
+    samples, left_out = [], []
     for number, row, texts in read_objects(path, ("original_text", "equation", "ans")):
         normalized = equations.normalize(*texts)
-        if normalized is not None:
-            fields = zip(("question", "equation", "answer"), normalized, strict=True)
-            samples.append({"id": str(row.get("id", number)), **dict(fields)})
+        if normalized is None:
+            left_out.append(number)
+            continue
+        fields = zip(("question", "equation", "answer"), normalized, strict=True)
+        samples.append({"id": str(row.get("id", number)), **dict(fields)})
+    total = len(samples) + len(left_out)
+    warn_left_out(path, left_out, total, "equation and answer do not agree")
     return samples
 
 
