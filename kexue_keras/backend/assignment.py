@@ -32,8 +32,8 @@ def assign_by_rows(variable, rows):
     step = max(1, _PIECE_BYTES // (4 * max(1, math.prod(shape[1:]))))
     if keras.backend.backend() != "tensorflow" or not single or count <= step:
         variable.assign(rows(0, count))
-        if keras.backend.backend() == "jax":  # which copies later, and keeps the array until then
-            variable.value.block_until_ready()
+        if keras.backend.backend() == "jax" and isinstance(variable, keras.Variable):
+            variable.value.block_until_ready()  # it copies later, and keeps the array until then
         return
     import tensorflow
 

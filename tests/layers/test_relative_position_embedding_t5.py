@@ -56,7 +56,7 @@ def test_known_ranges():
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_contract(bidirectional, tmp_path):
     layer = RelativePositionEmbeddingT5(8, 2, max_distance=20, bidirectional=bidirectional)
-    check_layer(layer, (QUERIES, KEYS), tmp_path)
+    check_layer(layer, (QUERIES.astype("int32"), KEYS.astype("int32")), tmp_path)
 
 
 def test_bad_arguments():
