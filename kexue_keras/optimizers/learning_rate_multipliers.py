@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from kexue_keras.optimizers.gradients import computation_dtype
+from kexue_keras.optimizers.optimizer_wrapper import OptimizerWrapper
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class LearningRateMultipliers(keras.optimizers.Optimizer):
+class LearningRateMultipliers(OptimizerWrapper):
     r"""Multiplies the steps of some weights by factors, whatever the optimizer.
 
     Layers that start from nothing (a CRF, a classifier) often want a larger learning rate than the
@@ -49,13 +50,8 @@ class LearningRateMultipliers(keras.optimizers.Optimizer):
     """
 
     def __init__(self, optimizer, multipliers, name=None):
-        optimizer = keras.optimizers.get(optimizer)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "`optimizer` must not scale the loss; put the scaling outside, "
-                "`LossScaleOptimizer(LearningRateMultipliers(...))`. Received: a LossScaleOptimizer"
-            )
-        if optimizer.use_ema:
+        super().__init__(optimizer, name)
+        if self.optimizer.use_ema:
             raise ValueError(
                 "`optimizer` must not have `use_ema`: its averages would be those of the steps "
                 "without factors. Received: use_ema=True"
@@ -66,8 +62,6 @@ class LearningRateMultipliers(keras.optimizers.Optimizer):
                     "`multipliers` must have factors of at least 0. Received: "
                     f"{pattern!r}: {factor}"
                 )
-        super().__init__(learning_rate=0.0, name=name)  # of which no use is made
-        self.optimizer = optimizer
         self.multipliers = dict(multipliers)
 
     def build(self, variables):
@@ -79,70 +73,21 @@ class LearningRateMultipliers(keras.optimizers.Optimizer):
                     "`multipliers` must have patterns that are found in the path of a weight. "
                     f"Received: {pattern!r}, and paths such as {variables[0].path!r}"
                 )
-        self.optimizer.build(variables)
         super().build(variables)
 
     def factor(self, path):
         """The factor of a weight of that path."""
         return math.prod(f for p, f in self.multipliers.items() if re.search(p, path))
 
-    def apply(self, grads, trainable_variables=None):
-        if not self.built:
-            if trainable_variables is None:
-                raise ValueError("`trainable_variables` must be given until it is built.")
-            self.build(list(trainable_variables))
-        variables = self._trainable_variables
-        if trainable_variables is not None:
-            variables = list(trainable_variables)
+    def step(self, gradients, variables):
         scaled = [v for v in variables if self.factor(v.path) != 1]
         # copies: a variable's value may follow it
         before = [ops.cast(v, computation_dtype(v)) + 0 for v in scaled]
-        self.optimizer.apply(grads, variables)
+        super().step(gradients, variables)
         for variable, old in zip(scaled, before, strict=True):
             new = ops.cast(variable, old.dtype)
             new = old + self.factor(variable.path) * (new - old)
             variable.assign(ops.cast(new, variable.dtype))
-        self._iterations.assign_add(1)
-
-    @property
-    def variables(self):
-        return [*super().variables, *self.optimizer.variables]
-
-    @property
-    def learning_rate(self):
-        return self.optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate):
-        self.optimizer.learning_rate = learning_rate
-
-    @property
-    def iterations(self):
-        return self.optimizer.iterations
-
-    @property
-    def loss_scale_factor(self):
-        return self.optimizer.loss_scale_factor
-
-    @loss_scale_factor.setter
-    def loss_scale_factor(self, factor):
-        if hasattr(self, "optimizer"):  # Keras sets it to None before there is one
-            self.optimizer.loss_scale_factor = factor
-
-    def scale_loss(self, loss):
-        return self.optimizer.scale_loss(loss)
-
-    def finalize_variable_values(self, variables):
-        self.optimizer.finalize_variable_values(variables)
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "multipliers": self.multipliers,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        optimizer = keras.saving.deserialize_keras_object(config["optimizer"], custom_objects)
-        return cls(**{**config, "optimizer": optimizer})
+        return {**super().get_config(), "multipliers": self.multipliers}

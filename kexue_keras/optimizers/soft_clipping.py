@@ -8,10 +8,11 @@ from keras import ops
 
 from kexue_keras import backend
 from kexue_keras.optimizers.gradients import add_slot, dense
+from kexue_keras.optimizers.optimizer_wrapper import OptimizerWrapper
 
 
 @keras.saving.register_keras_serializable(package="kexue_keras")
-class SoftClipping(keras.optimizers.Optimizer):
+class SoftClipping(OptimizerWrapper):
     r"""Clips the gradient of all weights together, then lets another optimizer update.
 
     With the norm $\|g\|$ over the gradients of all weights, the optimizer gets
@@ -60,40 +61,24 @@ class SoftClipping(keras.optimizers.Optimizer):
     """
 
     def __init__(self, optimizer, gamma, mode="soft", name=None):
-        optimizer = keras.optimizers.get(optimizer)
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "`optimizer` must not scale the loss; put the scaling outside, "
-                "`LossScaleOptimizer(SoftClipping(...))`. Received: a LossScaleOptimizer"
-            )
+        super().__init__(optimizer, name)
         if not (math.isfinite(gamma) and gamma > 0):
             raise ValueError(f"`gamma` must be above 0. Received: {gamma}")
         if mode not in ("soft", "hard"):
             raise ValueError(f'`mode` must be "soft" or "hard". Received: {mode!r}')
-        super().__init__(learning_rate=0.0, name=name)  # of which no use is made
-        self.optimizer = optimizer
         self.gamma = gamma
         self.mode = mode
 
     def build(self, variables):
         if self.built:
             return
-        self.optimizer.build(variables)
         super().build(variables)
         self._sums = []
         for variable in variables if self.optimizer.gradient_accumulation_steps else ():
             self._sums.append(add_slot(self, variable, "sum"))
 
-    def apply(self, grads, trainable_variables=None):
-        if not self.built:
-            if trainable_variables is None:
-                raise ValueError("`trainable_variables` must be given until it is built.")
-            self.build(list(trainable_variables))
-        variables = self._trainable_variables
-        if trainable_variables is not None:
-            variables = list(trainable_variables)
-        self.optimizer.apply(self._clipped(grads, variables), variables)
-        self._iterations.assign_add(1)
+    def step(self, gradients, variables):
+        super().step(self._clipped(gradients, variables), variables)
 
     def _clipped(self, gradients, variables):
         """The gradients that the optimizer gets; those that are no gradients stay as they are."""
@@ -153,46 +138,5 @@ class SoftClipping(keras.optimizers.Optimizer):
             for x, g in zip(parts, gradients, strict=True)
         ]
 
-    @property
-    def variables(self):
-        return [*super().variables, *self.optimizer.variables]
-
-    @property
-    def learning_rate(self):
-        return self.optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate):
-        self.optimizer.learning_rate = learning_rate
-
-    @property
-    def iterations(self):
-        return self.optimizer.iterations
-
-    @property
-    def loss_scale_factor(self):
-        return self.optimizer.loss_scale_factor
-
-    @loss_scale_factor.setter
-    def loss_scale_factor(self, factor):
-        if hasattr(self, "optimizer"):  # Keras sets it to None before there is one
-            self.optimizer.loss_scale_factor = factor
-
-    def scale_loss(self, loss):
-        return self.optimizer.scale_loss(loss)
-
-    def finalize_variable_values(self, variables):
-        self.optimizer.finalize_variable_values(variables)
-
     def get_config(self):
-        return {
-            "name": self.name,
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "gamma": self.gamma,
-            "mode": self.mode,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        optimizer = keras.saving.deserialize_keras_object(config["optimizer"], custom_objects)
-        return cls(**{**config, "optimizer": optimizer})
+        return {**super().get_config(), "gamma": self.gamma, "mode": self.mode}
