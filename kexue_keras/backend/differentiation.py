@@ -53,14 +53,14 @@ def gradients_of(losses, variables):
     return lambda *args, **kwargs: differentiate(lambda: losses(*args, **kwargs), _all, variables)
 
 
-def vector_jacobian_product(function, inputs, cotangents):
+def vector_jacobian_product(function, inputs, cotangents=None):
     """The value of a function of tensors, and the gradients of its product with `cotangents`.
 
     Args:
         function: callable of the tensors in `inputs` to a tensor, or a list of tensors. It must
             change no variable.
         inputs: list of floating tensors to differentiate by.
-        cotangents: as what `function` returns: shape and dtype.
+        cotangents: as what `function` returns: shape and dtype; None: ones.
 
     Returns:
         What `function` returned, and a list of a tensor per input, zeros where it does not matter.
@@ -91,7 +91,7 @@ def _product_jax(function, inputs, cotangents):
     import jax
 
     output, pull = jax.vjp(function, *inputs)
-    return output, list(pull(cotangents))
+    return output, list(pull(_or_ones(cotangents, output)))
 
 
 def _product_torch(function, inputs, cotangents):
@@ -101,8 +101,12 @@ def _product_torch(function, inputs, cotangents):
     with torch.enable_grad():
         output = function(*inputs)
     options = {"allow_unused": True, "materialize_grads": True}
-    found = torch.autograd.grad(output, inputs, cotangents, **options)
+    found = torch.autograd.grad(output, inputs, _or_ones(cotangents, output), **options)
     return keras.tree.map_structure(lambda x: x.detach(), output), list(found)
+
+
+def _or_ones(cotangents, output):
+    return keras.tree.map_structure(ops.ones_like, output) if cotangents is None else cotangents
 
 
 def _first(output):

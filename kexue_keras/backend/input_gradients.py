@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from kexue_keras.backend.platform import known_backend
+from kexue_keras.backend.differentiation import vector_jacobian_product
 
 
 def value_and_input_gradients(function, tensors):
@@ -24,25 +24,4 @@ def value_and_input_gradients(function, tensors):
     ([1.0, 9.0], [2.0, 6.0])
     """
     tensors = [ops.convert_to_tensor(x) for x in tensors]
-    name = known_backend(("tensorflow", "jax", "torch"))
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = ops.convert_to_tensor(function(*tensors))
-        found = tape.gradient(value, tensors, unconnected_gradients="zero")
-        return value, [tf.convert_to_tensor(gradient) for gradient in found]
-    if name == "jax":
-        import jax
-
-        value, pull = jax.vjp(lambda *args: ops.convert_to_tensor(function(*args)), *tensors)
-        return value, list(pull(ops.ones_like(value)))
-    import torch
-
-    tensors = [x.detach().requires_grad_() for x in tensors]
-    with torch.enable_grad():
-        value = function(*tensors)
-        total = value.sum()
-    found = torch.autograd.grad(total, tensors, allow_unused=True, materialize_grads=True)
-    return value.detach(), list(found)
+    return vector_jacobian_product(lambda *args: ops.convert_to_tensor(function(*args)), tensors)
