@@ -171,10 +171,9 @@ class MultiHeadAttention(HeadProjections):
             bias,
         )
         query = self.project_query(query, positions)
-        output = self.merge_heads(self.attend(query, [part], positions, training=training))
-        if not self.return_scores:
-            return output
-        return output, self._raw_scores(heads_first(query), part, positions)
+        attended, scores = self._attended(query, [part], positions, training)
+        output = self.merge_heads(attended)
+        return (output, scores[0]) if self.return_scores else output
 
     def project_query(self, x, positions=None):
         """`(batch, length, features)` -> queries `(batch, length, heads, key_size)`, scaled.
@@ -213,17 +212,19 @@ class MultiHeadAttention(HeadProjections):
         Returns:
             `(batch, queries, heads, head_size)`.
         """
+        return self._attended(query, parts, positions, training)[0]
+
+    def _attended(self, query, parts, positions, training):
+        """What `attend` returns, and the scores of each part without its bias, if computed."""
         if len(parts) == 1 and self._takes_fused_kernel(parts[0], training):
             key, value, visible = parts[0][:3]
             visible = None if visible is None else ops.expand_dims(visible, 1)
             key, value = heads_first(key), heads_first(value)
-            return ops.dot_product_attention(query, key, value, mask=visible, scale=1.0)
+            return ops.dot_product_attention(query, key, value, mask=visible, scale=1.0), None
         query = heads_first(ops.cast(query, self.compute_dtype))
         distances = [self._distances(query, part, positions) for part in parts]
-        scores = [
-            _with_bias(self._scores(query, *pair), pair[0].bias)
-            for pair in zip(parts, distances, strict=True)
-        ]
+        own = [self._scores(query, *pair) for pair in zip(parts, distances, strict=True)]
+        scores = [_with_bias(x, part.bias) for x, part in zip(own, parts, strict=True)]
         visible = _visible(parts, scores)
         joined = scores[0] if len(parts) == 1 else ops.concatenate(scores, axis=-1)
         weights = self._weights(joined, visible)
@@ -238,12 +239,12 @@ class MultiHeadAttention(HeadProjections):
             sums.append(ops.einsum(f"bhqk,{KEY_AXES[len(value.shape)]}->bhqd", taken, value))
             if vectors is not None:
                 sums.append(ops.einsum(_DISTANCE_VALUES[vectors[0]], taken, vectors[1]))
-        return heads_first(functools.reduce(operator.add, sums))
+        return heads_first(functools.reduce(operator.add, sums)), own
 
     def _takes_fused_kernel(self, part, training):
         plain = self.attention_scale != "entropy_invariant" and self.normalizer == "softmax"
         plain = plain and self.position != "relative" and part.bias is None
-        plain = plain and self._key_size == self._head_size
+        plain = plain and self._key_size == self._head_size and not self.return_scores
         dropped = self.dropout and training
         return plain and not dropped and len(part.key.shape) == 4 and backend.has_fused_attention()
 
@@ -266,9 +267,6 @@ class MultiHeadAttention(HeadProjections):
             added = ops.einsum(_DISTANCE_SCORES[distances[0]], query, distances[1])
             scores += ops.cast(added, scores.dtype)
         return scores
-
-    def _raw_scores(self, query, part, positions):
-        return self._scores(query, part, self._distances(query, part, positions))
 
     def _weights(self, scores, visible):
         """What `normalize` gives, in the compute dtype."""
